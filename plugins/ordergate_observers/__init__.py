@@ -1,0 +1,1 @@
+"""The observers that come with ordergate: they hear every decision and can change none."""

@@ -64,8 +64,6 @@ class Problem:
     where: str
     what: str
     fix: str
-    fatal: bool = False
-    """True when not even exits can pass through the part of the config it stands in."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. {self.fix}"

@@ -1,0 +1,125 @@
+"""Where exits are written down while the ledger cannot take them: a folder of its own, then standard error.
+
+Each line is what would have been a journal row. It is synced before the order is sent, and imported into the journal
+before the next buy. Losing the line never stops an exit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from ordergate.errors import LedgerDamaged, LedgerError
+from ordergate.ledger import AlreadyRecorded, Ledger
+from ordergate.records import canonical
+
+__all__ = ["Fallback"]
+
+_NAME: Final = "fallback.jsonl"
+
+
+class Fallback:
+    """The file of lines that wait for the ledger. Safe for several processes; nothing here raises but `bring_home`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / _NAME
+        self._memory: list[dict[str, Any]] = []
+
+    def write(self, account: str, kind: str, body: dict[str, object], *, at: float, key: str) -> str | None:
+        """Append one line and sync it. Returns what went wrong, in words, when it only reached standard error."""
+        line = canonical({"account": account, "kind": kind, "body": body, "at": at, "key": key})
+        self._memory.append(json.loads(line))
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._locked():
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+                try:
+                    os.write(descriptor, line.encode() + b"\n")
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            print(f"ordergate fallback: {line}", file=sys.stderr, flush=True)
+            return f"it could not be written to {self.path} either ({error.strerror}); it is on standard error only"
+        return None
+
+    def find(self, account: str, client_order_id: str) -> list[dict[str, Any]]:
+        """Bodies of the lines about one order, oldest first, with their kinds under `kind`."""
+        lines = {line["key"]: line for line in [*self._memory, *self._readable()]}
+        return [
+            {**line["body"], "kind": line["kind"]}
+            for line in lines.values()
+            if line["account"] == account and line["body"].get("client_order_id") == client_order_id
+        ]
+
+    def waiting(self) -> int:
+        """How many lines wait for the ledger."""
+        return sum(1 for _ in self._readable())
+
+    def bring_home(self, ledger: Ledger) -> int:
+        """Append every waiting line to the journal, once, and put the file aside. Returns how many were new.
+
+        Raises LedgerError when the ledger cannot take them, or when the file holds what nobody wrote there.
+        """
+        if not self.path.exists() and not self._memory:
+            return 0
+        try:
+            with self._locked():
+                lines = {line["key"]: line for line in [*self._memory, *self._strict()]}
+                taken = sum(_import(ledger, line) for line in lines.values())
+                if self.path.exists():
+                    self._put_aside()
+        except OSError as error:
+            raise LedgerError(f"the fallback {self.path} cannot be imported: {error}") from error
+        self._memory.clear()
+        return taken
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _readable(self) -> Iterator[dict[str, Any]]:
+        try:
+            yield from self._strict()
+        except (OSError, LedgerDamaged):
+            return
+
+    def _strict(self) -> Iterator[dict[str, Any]]:
+        if not self.path.exists():
+            return
+        *whole, tail = self.path.read_bytes().split(b"\n")
+        for number, line in enumerate(whole, 1):
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                raise LedgerDamaged(f"{self.path}, line {number}, is damaged; mend or move the file") from error
+            if not isinstance(entry, dict) or {"account", "kind", "body", "at", "key"} - entry.keys():
+                raise LedgerDamaged(f"{self.path}, line {number}, is no ledger entry; mend or move the file")
+            yield entry
+        # What follows the last line break is a line whose writer died before syncing it: its order was never sent.
+        del tail
+
+    def _put_aside(self) -> None:
+        number = 1 + sum(1 for _ in self.folder.glob("imported-*.jsonl"))
+        os.replace(self.path, self.folder / f"imported-{number:06d}.jsonl")
+
+
+def _import(ledger: Ledger, line: dict[str, Any]) -> bool:
+    try:
+        ledger.append(line["account"], line["kind"], line["body"], at=line["at"], key=line["key"])
+    except AlreadyRecorded:
+        return False
+    return True

@@ -1,0 +1,158 @@
+"""What the gate asks of a ledger: durable intents, reservations and decisions, and their journal.
+
+A ledger is its journal plus the tables folded from it. Every change is one `append`; it is durable when the call
+returns. A buy's append names the version and the settlement number it was judged on and is not taken when either has
+moved: that one insert is what keeps a cap true across threads, processes and machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import frozen
+
+from ordergate.errors import InputError, OrdergateError
+from ordergate.models import TradingState
+
+if TYPE_CHECKING:
+    from ordergate.clock import Clock
+    from ordergate.journal import Break, Entry
+
+__all__ = ["EVERY_ACCOUNT", "AccountState", "AlreadyRecorded", "Ledger", "Recorded", "Reservation", "open_ledger"]
+
+EVERY_ACCOUNT = "*"
+"""The name under which the trading state of all accounts together is kept."""
+
+SENDING = "sending"
+"""Status of an order between its intent and the first word of its outcome."""
+
+
+class AlreadyRecorded(OrdergateError):
+    """An entry with this key stands in the journal; for an order: somebody else recorded its id first."""
+
+    code = "ALREADY_RECORDED"
+
+
+@frozen(kw_only=True)
+class Reservation:
+    """An approved buy's claim on its account.
+
+    `needs` is the most it can take of the currency `gives`; `size` is what it adds to the position in `takes`, in USD.
+    """
+
+    client_order_id: str
+    wire_id: str
+    symbol: str
+    gives: str
+    takes: str
+    needs: Decimal
+    size: Decimal
+    status: str = SENDING
+    receipt_at: float | None = None
+
+
+@frozen(kw_only=True)
+class Recorded:
+    """An order as the ledger knows it. `decision` and `receipt` are the bodies of their journal rows, JSON text."""
+
+    account: str
+    client_order_id: str
+    seq: int
+    at: float
+    digest: str
+    is_exit: bool
+    symbol: str
+    wire_id: str | None
+    send_by: float | None
+    status: str
+    final: bool
+    decision: str
+    receipt: str | None
+
+
+@frozen(kw_only=True)
+class AccountState:
+    """What a buy is judged on beside the facts."""
+
+    name: str
+    identity: str | None
+    version: int
+    settlement: int
+    trading: TradingState
+    trading_by: str
+    """Why it is not active, in words; empty when it is."""
+    reservations: tuple[Reservation, ...]
+    head: str
+
+
+class Ledger(Protocol):
+    """One store. Every method raises `LedgerError` or a kind of it when the store cannot be used."""
+
+    def state(self, account: str) -> AccountState: ...
+
+    def find(self, account: str, client_order_id: str) -> Recorded | None: ...
+
+    def unfinished(self, account: str) -> tuple[Recorded, ...]:
+        """Orders that were to be sent and whose last word is not final, oldest first."""
+        ...
+
+    def recent(self, account: str | None, since: float, limit: int) -> tuple[Recorded, ...]:
+        """Recorded orders, newest first."""
+        ...
+
+    def known_wire_ids(self, account: str, wire_ids: tuple[str, ...]) -> frozenset[str]: ...
+
+    def append(
+        self,
+        account: str,
+        kind: str,
+        body: Mapping[str, object],
+        *,
+        at: float,
+        key: str | None = None,
+        judged_on: AccountState | None = None,
+    ) -> int | None:
+        """Add one row and return its number; None when `judged_on` is no longer true. Raises `AlreadyRecorded`."""
+        ...
+
+    def keep(self, account: str, body: str) -> str:
+        """Store a text once and return its hash, under which `kept` gives it back."""
+        ...
+
+    def kept(self, account: str, hash: str) -> str: ...
+
+    def accounts(self) -> Mapping[str, str | None]:
+        """Names the ledger knows and the identities they are bound to."""
+        ...
+
+    def trading(self) -> Mapping[str, tuple[TradingState, str]]:
+        """Trading state and reason per account name, and of all together under `EVERY_ACCOUNT`."""
+        ...
+
+    def entries(self, account: str | None = None, *, newest: int | None = None) -> Iterator[Entry]:
+        """Journal rows in the order (account, seq); with `newest` only the last so many, in the order of time."""
+        ...
+
+    def heads(self) -> Mapping[str, tuple[int, str]]:
+        """Last row number and hash of each account's journal: what to keep outside to notice a cut tail."""
+        ...
+
+    def verify(self) -> Break | None:
+        """Fold the whole journal again and name the first row that does not hold, or None."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_ledger(url: str, folder: Path, clock: Clock) -> Ledger:
+    """Open the ledger a URL names; a relative path counts from `folder`. Creates an SQLite file that is not there."""
+    scheme, separator, path = url.partition("://")
+    if scheme == "sqlite" and separator and path.startswith("/") and len(path) > 1:
+        from ordergate.sqlite_ledger import SqliteLedger  # the driver is loaded when a ledger is opened, not before
+
+        return SqliteLedger(folder / path[1:], clock)
+    fix = "use sqlite:///FILE (relative to the config) or sqlite:////ABSOLUTE/FILE; this version has no other ledger"
+    raise InputError("gate.ledger", url, fix)

@@ -1,0 +1,357 @@
+"""The ledger in one SQLite file: write-ahead log, full synchronisation, shared by threads and processes.
+
+Each append is a single statement; what follows from it is done by triggers in the same transaction. SQLite's own busy
+time-out starves waiting processes, so a locked file is retried here, with jitter and for a bounded time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+from ordergate.clock import Clock
+from ordergate.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerVersion
+from ordergate.journal import Break, Entry, first_break, link
+from ordergate.ledger import EVERY_ACCOUNT, AccountState, AlreadyRecorded, Recorded, Reservation
+from ordergate.models import TradingState
+from ordergate.records import canonical, digest
+
+__all__ = ["SqliteLedger"]
+
+_APPLICATION: Final = 0x6F726467  # "ordg": tells a ledger from any other SQLite file
+_SCHEMA: Final = 1
+_PATIENCE: Final = 2.0  # seconds of retries before a locked ledger counts as out of reach
+_PAUSE: Final = (0.0001, 0.0006)  # between retries; longer ones cost fairness, shorter ones throughput
+_OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
+
+_BUSY: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
+_DAMAGE: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
+
+_APPEND: Final = """
+    INSERT INTO journal (account, seq, kind, at, key, body, hash)
+    SELECT name, seq + 1, :kind, :at, :key, :body, link(head, name, seq + 1, :kind, :at, :key, :body)
+    FROM account
+    WHERE name = :account AND (:version IS NULL OR (version = :version AND settlement = :settlement))
+    RETURNING seq
+"""
+_RECORDED: Final = """
+    SELECT o.account, o.client_order_id, o.seq, o.at, o.digest, o.is_exit, o.symbol, o.wire_id, o.send_by, o.status,
+           o.final, d.body, r.body
+    FROM orders AS o
+    JOIN journal AS d ON d.account = o.account AND d.seq = o.seq
+    LEFT JOIN journal AS r ON r.account = o.account AND r.seq = o.receipt_seq
+"""
+
+T = TypeVar("T")
+
+
+class SqliteLedger:
+    """See `ordergate.ledger.Ledger`."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise LedgerVersion(f"SQLite {sqlite3.sqlite_version} is too old for a ledger; 3.37 or newer is needed")
+        self.path, self._clock, self._lock = path, clock, threading.RLock()
+        if path.is_dir() or not path.parent.is_dir():
+            raise LedgerError(f"the ledger {path} cannot be opened: name a file in a folder that exists (gate.ledger)")
+        self._connection = self._guarded(lambda: _connect(path))
+        try:
+            self._guarded(self._prepare)
+            self._inode = os.stat(path).st_ino
+        except LedgerError:
+            self._connection.close()
+            raise
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    def append(
+        self,
+        account: str,
+        kind: str,
+        body: Mapping[str, object],
+        *,
+        at: float,
+        key: str | None = None,
+        judged_on: AccountState | None = None,
+    ) -> int | None:
+        values = {
+            "account": account,
+            "kind": kind,
+            "at": at,
+            "key": key,
+            "body": canonical(body),
+            "version": judged_on.version if judged_on else None,
+            "settlement": judged_on.settlement if judged_on else None,
+        }
+
+        self._check_file()
+        rows = self._all(_APPEND, values)
+        if not rows and judged_on is None:
+            self._name_account(account)
+            rows = self._all(_APPEND, values)
+        return int(rows[0][0]) if rows else None
+
+    def keep(self, account: str, body: str) -> str:
+        name = digest(body)
+        if self._one("SELECT 1 FROM content WHERE account = ? AND hash = ?", (account, name)) is None:
+            self._name_account(account)
+            self._all("INSERT OR IGNORE INTO content VALUES (?, ?, ?)", (account, name, body))
+        return name
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def state(self, account: str) -> AccountState:
+        self._check_file()
+        # One statement, one snapshot: version and reservations always belong together.
+        rows = self._all(
+            """SELECT a.name, a.identity, a.version, a.settlement, a.trading, a.head, o.reservation, o.status, o.receipt_at
+               FROM account AS a LEFT JOIN orders AS o ON o.account = a.name AND o.live = 1
+               WHERE a.name IN (?, ?)""",
+            (account, EVERY_ACCOUNT),
+        )
+        own = [row for row in rows if row[0] == account]
+        halted = [row[0] for row in rows if row[4] == TradingState.EXITS_ONLY]
+        if not own:
+            self._name_account(account)
+            return self.state(account)
+        name, identity, version, settlement, _, head, *_ = own[0]
+        return AccountState(
+            name=name,
+            identity=identity,
+            version=version,
+            settlement=settlement,
+            trading=TradingState.EXITS_ONLY if halted else TradingState.ACTIVE,
+            trading_by=self._why(halted[0]) if halted else "",
+            reservations=tuple(_reservation(*row[6:]) for row in own if row[6] is not None),
+            head=head,
+        )
+
+    def find(self, account: str, client_order_id: str) -> Recorded | None:
+        row = self._one(_RECORDED + "WHERE o.account = ? AND o.client_order_id = ?", (account, client_order_id))
+        return _recorded(row) if row else None
+
+    def unfinished(self, account: str) -> tuple[Recorded, ...]:
+        rows = self._all(_RECORDED + "WHERE o.account = ? AND o.final = 0 ORDER BY o.seq", (account,))
+        return tuple(map(_recorded, rows))
+
+    def recent(self, account: str | None, since: float, limit: int) -> tuple[Recorded, ...]:
+        where = "WHERE (? IS NULL OR o.account = ?) AND o.at >= ? ORDER BY o.at DESC, o.seq DESC LIMIT ?"
+        return tuple(map(_recorded, self._all(_RECORDED + where, (account, account, since, limit))))
+
+    def known_wire_ids(self, account: str, wire_ids: tuple[str, ...]) -> frozenset[str]:
+        rows = self._all(
+            "SELECT wire_id FROM orders WHERE account = ? AND wire_id IN (SELECT value FROM json_each(?))",
+            (account, json.dumps(wire_ids)),
+        )
+        return frozenset(row[0] for row in rows)
+
+    def kept(self, account: str, hash: str) -> str:
+        row = self._one("SELECT body FROM content WHERE account = ? AND hash = ?", (account, hash))
+        if row is None:
+            raise LedgerDamaged(f"the ledger {self.path} lost the recorded facts {hash[:12]}… of account {account}")
+        if digest(row[0]) != hash:
+            raise LedgerDamaged(f"the recorded facts {hash[:12]}… of account {account} in {self.path} were changed")
+        return str(row[0])
+
+    def accounts(self) -> Mapping[str, str | None]:
+        rows = self._all("SELECT name, identity FROM account WHERE name <> ? ORDER BY name", (EVERY_ACCOUNT,))
+        return {row[0]: row[1] for row in rows}
+
+    def trading(self) -> Mapping[str, tuple[TradingState, str]]:
+        rows = self._all("SELECT name, trading FROM account ORDER BY name", ())
+        return {name: (TradingState(trading), self._why(name) if trading != "active" else "") for name, trading in rows}
+
+    def entries(self, account: str | None = None, *, newest: int | None = None) -> Iterator[Entry]:
+        columns = "SELECT account, seq, kind, at, key, body, hash FROM journal WHERE (? IS NULL OR account = ?) "
+        if newest is not None:
+            rows = self._all(columns + "ORDER BY at DESC, seq DESC LIMIT ?", (account, account, newest))
+            yield from (Entry(*row) for row in reversed(rows))
+            return
+        after = ("", 0)
+        while True:  # in pages, so that a long journal is neither held in memory nor read under one lock
+            rows = self._all(
+                columns + "AND (account, seq) > (?, ?) ORDER BY account, seq LIMIT 5000", (account, account, *after)
+            )
+            yield from (Entry(*row) for row in rows)
+            if len(rows) < 5000:
+                return
+            after = (rows[-1][0], rows[-1][1])
+
+    def heads(self) -> Mapping[str, tuple[int, str]]:
+        rows = self._all("SELECT name, seq, head FROM account ORDER BY name", ())
+        return {name: (seq, head) for name, seq, head in rows}
+
+    def verify(self) -> Break | None:
+        heads = ((name, seq, head) for name, (seq, head) in self.heads().items())
+        return first_break(self.entries(), heads) or self._first_difference()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    def _prepare(self) -> None:
+        connection = self._connection
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if tables and application != _APPLICATION:
+            raise LedgerDamaged(f"{self.path} is an SQLite file but no ledger; name another file in gate.ledger")
+        if tables and version != _SCHEMA:
+            age, fix = ("newer", "update ordergate") if version > _SCHEMA else ("older", "restore a backup or start a new ledger")
+            raise LedgerVersion(
+                f"the ledger {self.path} has schema {version}, {age} than the {_SCHEMA} this ordergate writes; {fix}"
+            )
+        if not tables:
+            _create(connection)
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise LedgerError(f"the file system of {self.path} cannot hold a write-ahead log; put the ledger on a local disk")
+        self._check_tail()
+
+    def _check_tail(self) -> None:
+        """The last row of every account must hash to what the account remembers; the whole chain is `verify`'s work."""
+        rows = self._connection.execute(
+            """SELECT a.name, a.seq, a.head, j.hash, j.kind, j.at, j.key, j.body,
+                      (SELECT p.hash FROM journal AS p WHERE p.account = a.name AND p.seq = a.seq - 1)
+               FROM account AS a LEFT JOIN journal AS j ON j.account = a.name AND j.seq = a.seq WHERE a.seq > 0"""
+        ).fetchall()
+        for name, seq, head, hashed, kind, at, key, body, previous in rows:
+            if hashed is None or hashed != head or link(previous or "", name, seq, kind, at, key, body) != head:
+                raise LedgerDamaged(
+                    f"the ledger {self.path} is damaged at row {seq} of account {name}; run `ordergate audit verify`"
+                )
+
+    def _check_file(self) -> None:
+        """A ledger that was moved away or replaced under our feet would take intents nobody will ever read."""
+        try:
+            same = os.stat(self.path).st_ino == self._inode
+        except OSError as error:
+            raise LedgerError(f"the ledger {self.path} is gone: {error.strerror}; put it back and start again") from error
+        if not same:
+            raise LedgerDamaged(f"the ledger {self.path} was replaced while it was in use; start again")
+
+    def _first_difference(self) -> Break | None:
+        """Fold the journal into an empty ledger and compare the tables: they must hold nothing the journal does not say."""
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+            fresh.create_function("link", 7, link, deterministic=True)
+            _create(fresh)
+            fresh.executemany("INSERT INTO account (name) VALUES (?)", [(name,) for name in self.heads()])
+            for entry in self.entries():
+                fresh.execute(
+                    "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (entry.account, entry.seq, entry.kind, entry.at, entry.key, entry.body, entry.hash),
+                )
+            for table, order in (("orders", "account, seq"), ("account", "name")):
+                query = f"SELECT * FROM {table} ORDER BY {order}"  # noqa: S608 - both names are literals above
+                ours, folded = self._all(query, ()), fresh.execute(query).fetchall()
+                for one, other in zip([*ours, None], [*folded, None], strict=False):
+                    if table == "account" and one and other:
+                        # A halt of everything moves other accounts' versions at a time the per-account order does not keep.
+                        one, other = (*one[:2], *one[3:]), (*other[:2], *other[3:])
+                    if one != other:
+                        name = (one or other or ("?",))[0]
+                        row = next((value for value in (one or other or ()) if isinstance(value, int)), 0)
+                        return Break(str(name), row, f"table {table} does not say what the journal says")
+        return None
+
+    def _name_account(self, account: str) -> None:
+        self._all("INSERT OR IGNORE INTO account (name) VALUES (?)", (account,))
+
+    def _why(self, account: str) -> str:
+        row = self._one(
+            "SELECT body FROM journal WHERE account = ? AND kind = 'trading' ORDER BY seq DESC LIMIT 1", (account,)
+        )
+        body = json.loads(row[0]) if row else {}
+        scope = "all accounts" if account == EVERY_ACCOUNT else f"account {account}"
+        return f"{scope}: {body.get('reason', 'no reason was recorded')} ({body.get('by', 'unknown')})"
+
+    def _one(self, query: str, values: tuple[Any, ...]) -> Any:
+        return self._guarded(lambda: self._connection.execute(query, values).fetchone())
+
+    def _all(self, query: str, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
+        return self._guarded(lambda: self._connection.execute(query, values).fetchall())
+
+    def _guarded(self, run: Callable[[], T]) -> T:
+        """Run against the file, retrying while it is locked, and turn SQLite's errors into ours."""
+        deadline = self._clock.monotonic() + _PATIENCE
+        while True:
+            try:
+                with self._lock:
+                    return run()
+            except sqlite3.Error as error:
+                name = getattr(error, "sqlite_errorname", "") or ""
+                if not any(name.startswith(busy) for busy in _BUSY):
+                    self._raise(error, name)
+                if self._clock.monotonic() >= deadline:
+                    raise LedgerBusy(
+                        f"the ledger {self.path} stayed locked by another process for {_PATIENCE:g} s; try again"
+                    ) from error
+            self._clock.sleep(self._clock.jitter(*_PAUSE))
+
+    def _raise(self, error: sqlite3.Error, name: str) -> NoReturn:
+        if name.startswith("SQLITE_CONSTRAINT") and "account.identity" in str(error):
+            raise AlreadyRecorded("these funds are bound to another account name") from error
+        if name.startswith("SQLITE_CONSTRAINT"):
+            raise AlreadyRecorded(f"this entry stands in the journal of {self.path} already") from error
+        if any(name.startswith(damage) for damage in _DAMAGE):
+            raise LedgerDamaged(f"{self.path} is no ledger, or a damaged one ({error}); restore a backup") from error
+        raise LedgerError(f"the ledger {self.path} cannot be used: {error} ({name or type(error).__name__})") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # One connection, handed from thread to thread under a lock; autocommit, because each append is one statement.
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.create_function("link", 7, link, deterministic=True)
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    script = files("ordergate").joinpath("migrations", "sqlite_0001.sql").read_text(encoding="utf-8")
+    # All or nothing: a process that dies half-way leaves an empty file, which is then tried again.
+    connection.executescript(
+        f"BEGIN EXCLUSIVE; {script}; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_SCHEMA}; COMMIT;"
+    )
+
+
+def _reservation(body: str, status: str, receipt_at: float | None) -> Reservation:
+    values = json.loads(body)
+    return Reservation(
+        client_order_id=values["client_order_id"],
+        wire_id=values["wire_id"],
+        symbol=values["symbol"],
+        gives=values["gives"],
+        takes=values["takes"],
+        needs=Decimal(values["needs"]),
+        size=Decimal(values["size"]),
+        status=status,
+        receipt_at=receipt_at,
+    )
+
+
+def _recorded(row: Any) -> Recorded:
+    return Recorded(
+        account=row[0],
+        client_order_id=row[1],
+        seq=row[2],
+        at=row[3],
+        digest=row[4],
+        is_exit=bool(row[5]),
+        symbol=row[6],
+        wire_id=row[7],
+        send_by=row[8],
+        status=row[9],
+        final=bool(row[10]),
+        decision=row[11],
+        receipt=row[12],
+    )

@@ -1,0 +1,267 @@
+"""One account's broker: the admitted hooks, the client they share, and the effective profile.
+
+Every call runs under a deadline and its answer is checked before anyone uses it. Questions raise `BrokerError`. A send
+and a cancel raise `calls.Failed`, because what went wrong there says nothing about what the venue did.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from ordergate.calls import Failed, attempt, within
+from ordergate.errors import BrokerError, Problem
+from ordergate.models import (
+    AccountReport,
+    BrokerProfile,
+    Figure,
+    Holding,
+    Market,
+    OpenOrder,
+    Order,
+    Price,
+    Receipt,
+    VenueOrder,
+    parse_symbol,
+)
+from ordergate.plugins import Admitted
+
+__all__ = ["Broker", "Mismatch", "wire_id"]
+
+_NAMESPACE: Final = uuid.UUID("5a1d7a0e-35a5-5d0b-9d4e-6f0c6f726467")
+
+
+class Mismatch(Failed):
+    """The venue answered about another order than the one that was sent: other id, symbol, side or terms."""
+
+
+def wire_id(identity: str, client_order_id: str) -> str:
+    """The id on the wire: a UUID that follows from the venue's identity of the account and the caller's id alone."""
+    return str(uuid.uuid5(_NAMESPACE, f"{identity}\n{client_order_id}"))
+
+
+@frozen(eq=False)
+class Broker:
+    """What the executor holds of one account. `profile` has the tightened fee threshold."""
+
+    account: str
+    plugin: Admitted
+    settings: Any
+    profile: BrokerProfile
+    deadline: float
+    _client: list[Any]
+    _lock: threading.Lock
+
+    @classmethod
+    def ready(
+        cls, account: str, plugin: Admitted, settings: Any, fee_threshold: Decimal | None, deadline: float
+    ) -> Broker | Problem:
+        """Read the profile and tighten it; no I/O. A `Problem` says why the account cannot be used."""
+        where = f"accounts.{account}.{plugin.name}"
+        try:
+            profile = attempt(plugin.hooks["broker_profile"], {"settings": settings})
+        except Failed as failed:
+            return Problem(where, f"the broker's profile failed: {failed}", "ask the plugin's author")
+        flaw = _flaw_of_profile(profile)
+        if flaw:
+            return Problem(where, f"the broker's profile is not usable: {flaw}", "ask the plugin's author")
+        if fee_threshold is not None:
+            declared = profile.fee_threshold.value
+            if fee_threshold < declared:
+                return Problem(
+                    f"{where}.fee_threshold",
+                    f"{fee_threshold} is under the {declared} USD that the broker declares",
+                    f"the config may only tighten it: use {declared} or more, or leave it out",
+                )
+            profile = evolve(profile, fee_threshold=Figure(fee_threshold, f"config ({where}.fee_threshold)", ""))
+        return cls(account, plugin, settings, profile, deadline, [], threading.Lock())
+
+    # ---------------------------------------------------------------------------------------------------- questions
+
+    def get_account(self, seconds: float | None = None) -> AccountReport:
+        report = self._ask("get_account", seconds)
+        flaw = _flaw_of_report(report)
+        if flaw:
+            raise BrokerError(f"get_account of {self.plugin.name} gave no usable answer: {flaw}")
+        return report  # type: ignore[no-any-return]  # its type was just checked
+
+    def get_prices(self, symbols: Sequence[str], seconds: float | None = None) -> Mapping[str, Price]:
+        """Usable prices by symbol; the rest are named under `flaws` of the error only when the answer is no list at all."""
+        answer = self._ask("get_prices", seconds, symbols=tuple(symbols))
+        if not isinstance(answer, Sequence) or isinstance(answer, str):
+            raise BrokerError(f"get_prices of {self.plugin.name} gave {type(answer).__name__}, not a list of prices")
+        return {price.symbol: price for price in answer if type(price) is Price and price.symbol in symbols}
+
+    def get_market(self, symbol: str, seconds: float | None = None) -> Market | None:
+        market = self._ask("get_market", seconds, symbol=symbol)
+        if market is None:
+            return None
+        flaw = _flaw_of_market(market, symbol)
+        if flaw:
+            raise BrokerError(f"get_market of {self.plugin.name} gave no usable answer for {symbol}: {flaw}")
+        return market  # type: ignore[no-any-return]
+
+    def get_fees(self, symbol: str, seconds: float | None = None) -> tuple[Figure, Figure]:
+        """The account's maker and taker rate; the profile's where the broker cannot tell."""
+        if "get_fees" not in self.plugin.hooks:
+            return self.profile.maker_fee, self.profile.taker_fee
+        answer = self._ask("get_fees", seconds, symbol=symbol)
+        if not isinstance(answer, Sequence) or len(answer) != 2 or not all(_is_rate(figure) for figure in answer):
+            raise BrokerError(f"get_fees of {self.plugin.name} gave no maker and taker rate between 0 and 1")
+        return answer[0], answer[1]
+
+    def get_permissions(self) -> tuple[str, ...] | None:
+        """What the key may do; None when the broker cannot tell."""
+        if "get_permissions" not in self.plugin.hooks:
+            return None
+        answer = self._ask("get_permissions", None)
+        if not isinstance(answer, Sequence) or isinstance(answer, str):
+            raise BrokerError(f"get_permissions of {self.plugin.name} gave no list")
+        return tuple(map(str, answer))
+
+    def list_orders(self, since: float) -> tuple[Receipt, ...] | None:
+        """Orders made since then; None when the broker cannot tell."""
+        if "list_orders" not in self.plugin.hooks:
+            return None
+        answer = self._ask("list_orders", None, since=since)
+        if not isinstance(answer, Sequence) or not all(type(receipt) is Receipt for receipt in answer):
+            raise BrokerError(f"list_orders of {self.plugin.name} gave no list of receipts")
+        return tuple(answer)
+
+    def find_order(self, order: VenueOrder, seconds: float | None = None) -> Receipt | None:
+        """The order as the venue knows it, None when it is not visible now. Raises `Mismatch` for another order."""
+        receipt = self._ask("find_order", seconds, order=order)
+        if receipt is None:
+            return None
+        flaw = _flaw_of_receipt(receipt)
+        if flaw:
+            raise BrokerError(f"find_order of {self.plugin.name} gave no usable answer: {flaw}")
+        return _matching(order, receipt)
+
+    def notices(self) -> tuple[str, ...]:
+        """What the client wants people to know, such as a seed that was not applied again."""
+        found = getattr(self._client[0], "notices", ()) if self._client else ()
+        return tuple(map(str, found)) if isinstance(found, Sequence) and not isinstance(found, str) else ()
+
+    # -------------------------------------------------------------------------------------------------------- actions
+
+    def place_order(self, order: VenueOrder, seconds: float) -> Receipt:
+        """Send, once. Raises `Failed` whenever the outcome is not known for certain, `Mismatch` when it contradicts."""
+        return self._act("place_order", order, seconds)
+
+    def cancel_order(self, order: VenueOrder, seconds: float) -> Receipt:
+        return self._act("cancel_order", order, seconds)
+
+    # --------------------------------------------------------------------------------------------------------- inside
+
+    def client(self, seconds: float) -> Any:
+        """Connect once. Raises `Failed`."""
+        with self._lock:
+            if not self._client:
+                self._client.append(within(seconds, self.plugin.hooks["connect"], {"settings": self.settings}))
+            return self._client[0]
+
+    def _ask(self, hook: str, seconds: float | None, **values: Any) -> Any:
+        limit = self.deadline if seconds is None else min(seconds, self.deadline)
+        try:
+            values["client"] = self.client(limit)
+            return within(limit, self.plugin.hooks[hook], values)
+        except Failed as failed:
+            raise BrokerError(f"{hook} of {self.plugin.name} failed: {failed}") from failed
+
+    def _act(self, hook: str, order: VenueOrder, seconds: float) -> Receipt:
+        # The plugin gets a copy: the executor's own order stays what was recorded, whatever the plugin does to it.
+        values = {"client": self.client(seconds), "order": evolve(order)}
+        receipt = within(seconds, self.plugin.hooks[hook], values)
+        flaw = _flaw_of_receipt(receipt)
+        if flaw:
+            raise Failed(TypeError(f"{hook} of {self.plugin.name} gave no usable receipt: {flaw}"))
+        return _matching(order, receipt)
+
+
+def _matching(sent: VenueOrder, receipt: Receipt) -> Receipt:
+    """The receipt, if it is about the order that was sent."""
+    told = [("client_order_id", sent.client_order_id), ("symbol", sent.symbol), ("side", sent.side)]
+    terms = [(name, getattr(sent, name)) for name in ("spend", "amount", "limit")]
+    told += [(name, value) for name, value in terms if getattr(receipt, name) is not None]
+    for name, value in told:
+        if getattr(receipt, name) != value:
+            raise Mismatch(
+                ValueError(f"the venue's {name} is {getattr(receipt, name)}, not {value} (venue order {receipt.order_id})")
+            )
+    return receipt
+
+
+# ------------------------------------------------------------------------------------- what makes an answer unusable
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) is Decimal and value.is_finite() and value >= 0
+
+
+def _is_rate(figure: object) -> bool:
+    return type(figure) is Figure and _is_amount(figure.value) and figure.value < 1
+
+
+def _not_amounts(value: object, names: Iterable[str]) -> str:
+    wrong = [f"{name} is {getattr(value, name)!r}" for name in names if not _is_amount(getattr(value, name))]
+    return ", ".join(wrong) and f"{', '.join(wrong)}, not an amount"
+
+
+def _flaw_of_profile(profile: object) -> str:
+    if type(profile) is not BrokerProfile:
+        return f"it is {type(profile).__name__}, not BrokerProfile"
+    if type(profile.fee_threshold) is not Figure or not _is_amount(profile.fee_threshold.value):
+        return "fee_threshold is not a Figure of USD"
+    if not _is_rate(profile.maker_fee) or not _is_rate(profile.taker_fee):
+        return "maker_fee and taker_fee must be Figures between 0 and 1"
+    if not (profile.honoured >= 0 and profile.balance_lag >= 0):
+        return "honoured and balance_lag must be seconds"
+    return ""
+
+
+def _flaw_of_report(report: object) -> str:
+    if type(report) is not AccountReport:
+        return f"it is {type(report).__name__}, not AccountReport"
+    if not isinstance(report.identity, str) or not report.identity:
+        return "identity is empty"
+    currencies = [holding.currency for holding in report.holdings if type(holding) is Holding]
+    if len(currencies) != len(report.holdings) or len(set(currencies)) != len(currencies):
+        return "holdings must be Holding values, one per currency"
+    for holding in report.holdings:
+        flaw = _not_amounts(holding, ("available", "hold", "locked"))
+        if flaw:
+            return f"{holding.currency}: {flaw}"
+    for order in report.open_orders:
+        if type(order) is not OpenOrder or not _is_amount(order.amount_left):
+            return "open_orders must be OpenOrder values with an amount left"
+        if order.limit is not None and not _is_amount(order.limit):
+            return f"open order {order.order_id}: limit is {order.limit!r}"
+    return ""
+
+
+def _flaw_of_market(market: object, symbol: str) -> str:
+    if type(market) is not Market:
+        return f"it is {type(market).__name__}, not Market"
+    if (market.symbol, f"{market.base}-{market.quote}") != (symbol, parse_symbol(symbol)):
+        return f"it is about {market.symbol} ({market.base}-{market.quote}); one market has one name"
+    steps = ("amount_step", "spend_step", "price_step")
+    flaw = _not_amounts(market, (*steps, "min_amount", "min_spend"))
+    if not flaw and not all(getattr(market, name) > 0 for name in steps):
+        flaw = "a step is zero"
+    return flaw or _not_amounts(market, [name for name in ("max_amount", "max_spend") if getattr(market, name) is not None])
+
+
+def _flaw_of_receipt(receipt: object) -> str:
+    if type(receipt) is not Receipt:
+        return f"it is {type(receipt).__name__}, not Receipt"
+    from ordergate.models import OrderStatus
+
+    if receipt.status in (OrderStatus.APPROVED, OrderStatus.REFUSED) or not isinstance(receipt.status, OrderStatus):
+        return f"its status is {receipt.status!r}"
+    return _not_amounts(receipt, ("filled_amount", "filled_value", "fees"))

@@ -1,0 +1,155 @@
+"""What an order comes to at a venue: rounded down to its steps, and the two numbers rules compare.
+
+`size` is for minimums and averages: the quote amount sent, or the base amount at the lower of limit and ask, fees not
+added. `cost` is for funds and maximums: the most it can take, fees included. Rounding only goes down; nothing is ever
+raised to meet a minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from attrs import frozen
+
+from ordergate.amounts import ZERO, plain, round_down
+from ordergate.models import BrokerProfile, FeesFrom, Market, MarketStatus, Order, Purchase, Side
+
+__all__ = ["Sized", "is_exit", "round_exit", "size_up", "venue_objection"]
+
+
+@frozen(kw_only=True)
+class Sized:
+    """A buy as it would be sent. `needs` is the most it can take, in the currency `purchase.gives`."""
+
+    purchase: Purchase
+    spend: Decimal | None
+    amount: Decimal | None
+    limit: Decimal | None
+    needs: Decimal
+
+
+def is_exit(order: Order, cash: tuple[str, ...]) -> bool:
+    """True for a sell into a cash currency. Everything else, whatever its side, acquires something and is judged."""
+    return order.side is Side.SELL and order.symbol.split("-")[1] in cash
+
+
+def size_up(
+    order: Order, market: Market, profile: BrokerProfile, taker: Decimal, rates: Mapping[str, Decimal]
+) -> Sized:
+    """Round a buy down and reckon its two numbers. `rates` must hold the market's quote currency.
+
+    The taker rate is assumed throughout: it is the higher one, and a limit order may cross.
+    """
+    rate = rates[market.quote]
+    limit = None if order.limit is None else round_down(order.limit, market.price_step)
+    if order.side is Side.SELL:
+        return _judged_sell(order, market, limit, taker, rate)
+    if limit is not None:
+        wanted = order.amount if order.amount is not None else _divided(order.spend, limit)
+        amount = round_down(wanted or ZERO, market.amount_step)
+        size = amount * min(limit, market.ask)
+        needs = amount * limit * (1 + taker)
+        return _sized(order, market, rate, spend=None, amount=amount, limit=limit, size=size, needs=needs, acquires=amount)
+    spend = round_down(order.spend or ZERO, market.spend_step)
+    inside = profile.fees_from is FeesFrom.INSIDE
+    left = _divided(spend, market.ask * (1 + taker) if inside else market.ask)
+    return _sized(
+        order,
+        market,
+        rate,
+        spend=spend,
+        amount=None,
+        limit=None,
+        size=spend,
+        needs=spend if inside else spend * (1 + taker),
+        acquires=round_down(left, market.amount_step),
+    )
+
+
+def venue_objection(sized: Sized, market: Market) -> tuple[str, Decimal, Decimal] | None:
+    """Why the venue would reject this buy, as (sentence, observed, limit), or None. Closed markets give zeros."""
+    closed = {MarketStatus.CANCEL_ONLY, MarketStatus.REDUCE_ONLY, MarketStatus.OFFLINE}
+    if sized.limit is None:
+        closed |= {MarketStatus.LIMIT_ONLY, MarketStatus.POST_ONLY}
+    if market.status in closed:
+        return f"{market.symbol} is {market.status.replace('_', ' ')} at the venue now", ZERO, ZERO
+    amount = sized.amount if sized.amount is not None else _divided(sized.spend, market.ask)
+    spend = sized.spend if sized.spend is not None else (sized.amount or ZERO) * (sized.limit or market.bid)
+    checks = (
+        (amount, market.min_amount, market.max_amount, market.base, market.amount_step),
+        (spend, market.min_spend, market.max_spend, market.quote, None),
+    )
+    for value, least, most, currency, step in checks:
+        shown = plain(value if step is None else round_down(value, step))
+        if value <= 0 or value < least:
+            return f"{shown} {currency} is under the venue's minimum of {plain(least)} {currency}", value, least
+        if most is not None and value > most:
+            return f"{shown} {currency} is over the venue's maximum of {plain(most)} {currency}", value, most
+    return None
+
+
+def round_exit(order: Order, market: Market | None, available: Decimal | None) -> tuple[Decimal | None, Decimal | None]:
+    """Amount and limit of an exit: cut to what is available and to the steps, as far as either is known.
+
+    The amount is None when everything is to be sold and the balance is not known.
+    """
+    amount = available if order.all else order.amount
+    if amount is not None and available is not None:
+        amount = min(amount, available)
+    limit = order.limit
+    if market is not None:
+        amount = None if amount is None else round_down(amount, market.amount_step)
+        limit = None if limit is None else round_down(limit, market.price_step)
+    return amount, limit
+
+
+def _judged_sell(order: Order, market: Market, limit: Decimal | None, taker: Decimal, rate: Decimal) -> Sized:
+    """A sell that acquires something other than cash, such as BTC for ETH: judged by what it brings at the bid."""
+    amount = round_down(order.amount or ZERO, market.amount_step)
+    proceeds = amount * market.bid
+    return _sized(
+        order,
+        market,
+        rate,
+        spend=None,
+        amount=amount,
+        limit=limit,
+        size=proceeds,
+        needs=amount,
+        acquires=proceeds * (1 - taker),
+        cost=amount * max(market.bid, limit or ZERO),
+    )
+
+
+def _sized(
+    order: Order,
+    market: Market,
+    rate: Decimal,
+    *,
+    spend: Decimal | None,
+    amount: Decimal | None,
+    limit: Decimal | None,
+    size: Decimal,
+    needs: Decimal,
+    acquires: Decimal,
+    cost: Decimal | None = None,
+) -> Sized:
+    buys = order.side is Side.BUY
+    purchase = Purchase(
+        symbol=order.symbol,
+        side=order.side,
+        takes=market.base if buys else market.quote,
+        gives=market.quote if buys else market.base,
+        size=size * rate,
+        cost=(needs if cost is None else cost) * rate,
+        acquires=acquires,
+        spend=spend,
+        amount=amount,
+        limit=limit,
+    )
+    return Sized(purchase=purchase, spend=spend, amount=amount, limit=limit, needs=needs)
+
+
+def _divided(value: Decimal | None, by: Decimal) -> Decimal:
+    return (value or ZERO) / by if by else ZERO

@@ -1,0 +1,57 @@
+"""Refuses a buy that would leave positions too small, on average, for the broker's fees."""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, Decimal
+
+from attrs import field, frozen
+
+from ordergate import Account, BrokerProfile, InputError, Purchase, Verdict, hookimpl
+from ordergate.amounts import CENT, money, parse_number, plain
+
+_LEAST = Decimal("1.5")
+
+
+def _multiple(value: object) -> Decimal:
+    number = parse_number(value, "multiple")
+    if number < _LEAST:
+        raise InputError("multiple", value, f"use {_LEAST} or more: this rule can be tightened, not loosened")
+    return number
+
+
+@frozen
+class Settings:
+    """How far above the broker's fee threshold the average must be."""
+
+    multiple: Decimal = field(
+        default=_LEAST,
+        converter=_multiple,
+        metadata={"help": "The average must reach this many fee thresholds of the broker; 1.5 or more."},
+    )
+
+
+@hookimpl
+def rule_settings() -> type[Settings]:
+    return Settings
+
+
+@hookimpl
+def validate_order(order: Purchase, account: Account, broker: BrokerProfile, settings: Settings) -> Verdict:
+    """Judge the average value of all positions as it would be after the order."""
+    if order.takes in account.cash_currencies:
+        return Verdict.approve()  # cash is no position, so no average changes
+    count = len(account.positions) + (order.takes not in account.positions)
+    total = account.position_total + order.size
+    minimum = settings.multiple * broker.fee_threshold.value
+    # Shown, never compared: cut at a cent or at the minimum's own last digit, whichever is finer, so that
+    # what is shown stands on the same side of the minimum as the average itself.
+    average = (total / count).quantize(minimum + CENT, rounding=ROUND_DOWN)
+    if total >= minimum * count:
+        return Verdict.approve(observed=average, limit=minimum)
+    return Verdict.refuse(
+        "low_average",
+        f"The average position after it, {money(average)} USD, is under {plain(settings.multiple)} times the "
+        f"broker's fee threshold of {money(broker.fee_threshold.value)} USD, which is {money(minimum)} USD.",
+        observed=average,
+        limit=minimum,
+    )

@@ -64,7 +64,7 @@ class Broker:
         """Read the profile and tighten it; no I/O. A `Problem` says why the account cannot be used."""
         where = f"accounts.{account}.{plugin.name}"
         try:
-            profile = attempt(plugin.hooks["broker_profile"], {"settings": settings})
+            profile = attempt(plugin.hooks["broker_profile"].call, {"settings": settings})
         except Failed as failed:
             return Problem(where, f"the broker's profile failed: {failed}", "ask the plugin's author")
         flaw = _flaw_of_profile(profile)
@@ -163,21 +163,21 @@ class Broker:
         """Connect once. Raises `Failed`."""
         with self._lock:
             if not self._client:
-                self._client.append(within(seconds, self.plugin.hooks["connect"], {"settings": self.settings}))
+                self._client.append(within(seconds, self.plugin.hooks["connect"].call, {"settings": self.settings}))
             return self._client[0]
 
     def _ask(self, hook: str, seconds: float | None, **values: Any) -> Any:
         limit = self.deadline if seconds is None else min(seconds, self.deadline)
         try:
             values["client"] = self.client(limit)
-            return within(limit, self.plugin.hooks[hook], values)
+            return within(limit, self.plugin.hooks[hook].call, values)
         except Failed as failed:
             raise BrokerError(f"{hook} of {self.plugin.name} failed: {failed}") from failed
 
     def _act(self, hook: str, order: VenueOrder, seconds: float) -> Receipt:
         # The plugin gets a copy: the executor's own order stays what was recorded, whatever the plugin does to it.
         values = {"client": self.client(seconds), "order": evolve(order)}
-        receipt = within(seconds, self.plugin.hooks[hook], values)
+        receipt = within(seconds, self.plugin.hooks[hook].call, values)
         flaw = _flaw_of_receipt(receipt)
         if flaw:
             raise Failed(TypeError(f"{hook} of {self.plugin.name} gave no usable receipt: {flaw}"))

@@ -24,7 +24,8 @@ class Facts:
     """One snapshot. `begun` is when the first question was asked (seconds since the epoch): nothing in it is newer than
     it pretends, whatever happened while it was being fetched."""
 
-    symbol: str
+    symbol: str | None
+    """The market of the order they were fetched for."""
     begun: float
     report: AccountReport | None
     markets: tuple[Market, ...]
@@ -54,9 +55,10 @@ class FactsReader:
         self._markets: dict[str, tuple[float, Market | None]] = {}
         self._fees: dict[str, tuple[float, tuple[Figure, Figure]]] = {}
 
-    def read(self, symbol: str, *, seconds: float | None = None) -> Facts:
-        """Everything needed to judge an order in `symbol`; each question takes at most `seconds`."""
+    def read(self, symbol: str | None, *, seconds: float | None = None) -> Facts:
+        """Everything needed to judge an order in `symbol`, or to value the account; at most `seconds` per question."""
         failures: list[str] = []
+        profile = self._broker.profile
         begun = self._clock.now()
         report: AccountReport | None = None
         try:
@@ -69,7 +71,7 @@ class FactsReader:
             prices = self._broker.get_prices([name for name, market in markets.items() if market], seconds)
         except BrokerError as error:
             failures.append(str(error))
-        maker, taker = self._fees_for(symbol, failures, seconds)
+        maker, taker = self._fees_for(symbol, failures, seconds) if symbol else (profile.maker_fee, profile.taker_fee)
         return Facts(
             symbol=symbol,
             begun=begun,
@@ -92,7 +94,7 @@ class FactsReader:
         return kept[1]
 
     def _markets_for(
-        self, symbol: str, report: AccountReport | None, failures: list[str], seconds: float | None
+        self, symbol: str | None, report: AccountReport | None, failures: list[str], seconds: float | None
     ) -> dict[str, Market | None]:
         found: dict[str, Market | None] = {}
 
@@ -105,9 +107,11 @@ class FactsReader:
                     return None
             return found[name]
 
-        look(symbol)
+        touched = symbol.split("-") if symbol else []
+        if symbol:
+            look(symbol)
         held = [holding.currency for holding in report.holdings if holding.total > 0] if report else []
-        for currency in dict.fromkeys([*symbol.split("-"), *held]):
+        for currency in dict.fromkeys([*touched, *held]):
             if currency != REPORTING_CURRENCY:
                 any(look(name) for name in valuing_symbols(currency, self._gate.cash))
         # A currency worth something in another cash currency needs that one's own worth too.

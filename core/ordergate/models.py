@@ -402,6 +402,10 @@ class BrokerProfile:
     """How long after an order's send-by time the venue may still accept it."""
     balance_lag: float = 0.0
     """How long after a receipt the venue's balances may still show the old state."""
+    absence_looks: int = 3
+    """How many look-ups in a row must find nothing before an order counts as absent: a new order can be late to show."""
+    absence_pause: float = 0.2
+    """Seconds between those look-ups."""
 
 
 # ------------------------------------------------------------------------------------------------------ what rules see

@@ -15,7 +15,23 @@ from attrs import frozen
 from ordergate.amounts import ZERO, plain, round_down
 from ordergate.models import BrokerProfile, FeesFrom, Market, MarketStatus, Order, Purchase, Side
 
-__all__ = ["Sized", "is_exit", "round_exit", "size_up", "venue_objection"]
+__all__ = ["Asked", "Sized", "is_exit", "round_exit", "size_up", "venue_objection"]
+
+
+@frozen
+class Asked:
+    """The part of an order that sizes it. One of `spend` (quote) and `amount` (base) is set."""
+
+    side: Side
+    spend: Decimal | None
+    amount: Decimal | None
+    limit: Decimal | None
+
+    def resized(self, value: Decimal) -> Asked:
+        """The same with another size, in the unit it was sized in."""
+        if self.spend is not None:
+            return Asked(self.side, value, None, self.limit)
+        return Asked(self.side, None, value, self.limit)
 
 
 @frozen(kw_only=True)
@@ -35,36 +51,30 @@ def is_exit(order: Order, cash: tuple[str, ...]) -> bool:
 
 
 def size_up(
-    order: Order, market: Market, profile: BrokerProfile, taker: Decimal, rates: Mapping[str, Decimal]
+    asked: Asked, market: Market, profile: BrokerProfile, taker: Decimal, rates: Mapping[str, Decimal]
 ) -> Sized:
     """Round a buy down and reckon its two numbers. `rates` must hold the market's quote currency.
 
     The taker rate is assumed throughout: it is the higher one, and a limit order may cross.
     """
     rate = rates[market.quote]
-    limit = None if order.limit is None else round_down(order.limit, market.price_step)
-    if order.side is Side.SELL:
-        return _judged_sell(order, market, limit, taker, rate)
+    limit = None if asked.limit is None else round_down(asked.limit, market.price_step)
+    if asked.side is Side.SELL:
+        return _judged_sell(asked, market, limit, taker, rate)
     if limit is not None:
-        wanted = order.amount if order.amount is not None else _divided(order.spend, limit)
-        amount = round_down(wanted or ZERO, market.amount_step)
-        size = amount * min(limit, market.ask)
+        wanted = asked.amount if asked.amount is not None else _divided(asked.spend, limit)
+        amount = round_down(wanted, market.amount_step)
         needs = amount * limit * (1 + taker)
-        return _sized(order, market, rate, spend=None, amount=amount, limit=limit, size=size, needs=needs, acquires=amount)
-    spend = round_down(order.spend or ZERO, market.spend_step)
+        size = amount * min(limit, market.ask)
+        purchase = _purchase(market, Side.BUY, size * rate, needs * rate, amount, amount=amount, limit=limit)
+        return Sized(purchase=purchase, spend=None, amount=amount, limit=limit, needs=needs)
+    spend = round_down(asked.spend or ZERO, market.spend_step)
     inside = profile.fees_from is FeesFrom.INSIDE
-    left = _divided(spend, market.ask * (1 + taker) if inside else market.ask)
-    return _sized(
-        order,
-        market,
-        rate,
-        spend=spend,
-        amount=None,
-        limit=None,
-        size=spend,
-        needs=spend if inside else spend * (1 + taker),
-        acquires=round_down(left, market.amount_step),
-    )
+    needs = spend if inside else spend * (1 + taker)
+    bought = _divided(spend, market.ask * (1 + taker) if inside else market.ask)
+    acquires = round_down(bought, market.amount_step)
+    purchase = _purchase(market, Side.BUY, spend * rate, needs * rate, acquires, spend=spend)
+    return Sized(purchase=purchase, spend=spend, amount=None, limit=None, needs=needs)
 
 
 def venue_objection(sized: Sized, market: Market) -> tuple[str, Decimal, Decimal] | None:
@@ -104,51 +114,41 @@ def round_exit(order: Order, market: Market | None, available: Decimal | None) -
     return amount, limit
 
 
-def _judged_sell(order: Order, market: Market, limit: Decimal | None, taker: Decimal, rate: Decimal) -> Sized:
+def _judged_sell(asked: Asked, market: Market, limit: Decimal | None, taker: Decimal, rate: Decimal) -> Sized:
     """A sell that acquires something other than cash, such as BTC for ETH: judged by what it brings at the bid."""
-    amount = round_down(order.amount or ZERO, market.amount_step)
-    proceeds = amount * market.bid
-    return _sized(
-        order,
-        market,
-        rate,
-        spend=None,
-        amount=amount,
-        limit=limit,
-        size=proceeds,
-        needs=amount,
-        acquires=proceeds * (1 - taker),
-        cost=amount * max(market.bid, limit or ZERO),
+    amount = round_down(asked.amount or ZERO, market.amount_step)
+    size = amount * market.bid
+    cost = amount * max(market.bid, limit or ZERO)
+    purchase = _purchase(
+        market, Side.SELL, size * rate, cost * rate, size * (1 - taker), amount=amount, limit=limit
     )
+    return Sized(purchase=purchase, spend=None, amount=amount, limit=limit, needs=amount)
 
 
-def _sized(
-    order: Order,
+def _purchase(
     market: Market,
-    rate: Decimal,
-    *,
-    spend: Decimal | None,
-    amount: Decimal | None,
-    limit: Decimal | None,
+    side: Side,
     size: Decimal,
-    needs: Decimal,
+    cost: Decimal,
     acquires: Decimal,
-    cost: Decimal | None = None,
-) -> Sized:
-    buys = order.side is Side.BUY
-    purchase = Purchase(
-        symbol=order.symbol,
-        side=order.side,
+    *,
+    spend: Decimal | None = None,
+    amount: Decimal | None = None,
+    limit: Decimal | None = None,
+) -> Purchase:
+    buys = side is Side.BUY
+    return Purchase(
+        symbol=market.symbol,
+        side=side,
         takes=market.base if buys else market.quote,
         gives=market.quote if buys else market.base,
-        size=size * rate,
-        cost=(needs if cost is None else cost) * rate,
+        size=size,
+        cost=cost,
         acquires=acquires,
         spend=spend,
         amount=amount,
         limit=limit,
     )
-    return Sized(purchase=purchase, spend=spend, amount=amount, limit=limit, needs=needs)
 
 
 def _divided(value: Decimal | None, by: Decimal) -> Decimal:

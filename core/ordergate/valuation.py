@@ -85,7 +85,7 @@ def value(facts: Facts, gate: Gate, age: float) -> Valuation:
         if not _is_dust(holding, worth, rates.market_of(holding.currency), gate.dust):
             positions[holding.currency] = position
             total += worth
-    for currency in facts.symbol.split("-"):
+    for currency in facts.symbol.split("-") if facts.symbol else ():
         rates.of(currency)
     return Valuation(
         equity=equity,

@@ -1,0 +1,324 @@
+"""Judging one order: the gate's own checks and every rule's verdict, all on one frozen snapshot.
+
+Pure but for the rules' threads: the same `Inputs` always give the same verdicts, which is what lets a recorded decision
+be explained, and replayed, later. Nothing here writes, sends or asks a venue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from ordergate.amounts import ZERO, money, plain, round_down
+from ordergate.band import Band, find_band, smallest
+from ordergate.calls import Failed
+from ordergate.errors import InputError
+from ordergate.facts import Facts
+from ordergate.ledger import Reservation
+from ordergate.models import (
+    Account,
+    BrokerProfile,
+    FactsSummary,
+    History,
+    Market,
+    Order,
+    Price,
+    Purchase,
+    Side,
+    Tier,
+    Verdict,
+)
+from ordergate.panel import Panel, refusal
+from ordergate.settings import Gate
+from ordergate.sizing import Asked, Sized, size_up, venue_objection
+from ordergate.valuation import Valuation, claims_of, merge, value
+
+__all__ = ["Inputs", "Judgement", "band", "judge"]
+
+STATE: Final = "gate.state"
+FACTS: Final = "gate.facts"
+TIER: Final = "gate.tier"
+MARKET: Final = "gate.market"
+FUNDS: Final = "gate.funds"
+
+
+@frozen(kw_only=True)
+class Inputs:
+    """Everything a verdict depends on. `age` is how old the facts are, in seconds; `stops` are the (code, sentence) of
+    whatever forbids buying before any number is looked at: a halt, a broken set-up, an order of unknown outcome."""
+
+    account: str
+    order: Order
+    gate: Gate
+    tiers: tuple[Tier, ...]
+    profile: BrokerProfile
+    facts: Facts
+    age: float
+    reservations: tuple[Reservation, ...] = ()
+    stops: tuple[tuple[str, str], ...] = ()
+    history: History = History()
+
+
+@frozen(kw_only=True)
+class Judgement:
+    """`sized` is None when the order could not even be valued. `gone` names reservations these facts have outlived."""
+
+    approved: bool
+    verdicts: tuple[Verdict, ...]
+    summary: FactsSummary
+    sized: Sized | None = None
+    smallest: Decimal | None = None
+    smallest_in: str | None = None
+    gone: tuple[str, ...] = ()
+    meddled: bool = False
+
+
+@frozen(kw_only=True)
+class _Case:
+    """An order that can be judged: facts, tier and prices are there."""
+
+    inputs: Inputs
+    market: Market
+    account: Account
+    tier: Tier
+    valuation: Valuation
+    available: Mapping[str, Decimal]
+
+    def sized(self, asked: Asked) -> Sized:
+        return size_up(asked, self.market, self.inputs.profile, self.inputs.facts.taker.value, self.valuation.rates)
+
+
+def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgement:
+    """Every verdict on the order. Run inside `amounts.exact()`."""
+    valuation, summary, gone, account = _account(inputs)
+    state = _state(inputs, panel)
+    facts = _facts(inputs, valuation)
+    tier = _tier(inputs, account) if inputs.facts.report else None
+    tier_verdict = _tier_verdict(inputs, account, tier)
+    summary = evolve(summary, tier=tier.name if tier else None)
+    case = _case(inputs, valuation, account, tier)
+    if case is None:
+        unjudged = [refusal(rule.name, "not_judged", "It cannot judge without facts and a tier.") for rule in panel.rules]
+        return Judgement(approved=False, verdicts=(state, facts, tier_verdict, *unjudged), summary=summary, gone=gone)
+    asked = _asked(case)
+    sized = case.sized(asked)
+    values = _values(case, sized)
+    given = evolve(sized.purchase), evolve(account), evolve(case.market), evolve(case.tier)
+    rules = panel.ask(values)
+    meddled = given != (values["order"], values["account"], values["market"], values["tier"])
+    if meddled:
+        state = refusal(STATE, "rule_meddled", "A rule changed what it was given to judge; nothing it touched can be trusted.")
+    checks = (state, facts, tier_verdict, _market_verdict(sized, case), _funds_verdict(sized, case))
+    # Whoever is missing has not approved: those who approve must be exactly the active rules, and not nobody.
+    approving = {verdict.rule for verdict in rules if verdict.approved is True}
+    approved = all(check.approved for check in checks) and bool(panel.names) and approving == panel.names
+    judgement = Judgement(
+        approved=approved, verdicts=(*checks, *rules), summary=summary, sized=sized, gone=gone, meddled=meddled
+    )
+    if approved or not find_smallest:
+        return judgement
+    unit, currency = _unit(asked, case.market)
+    least = None
+    if all(verdict.approved for verdict in checks[:3]):
+        try:
+            least = panel.search(lambda: smallest(_refusing(case, asked, panel, unit), _top(asked, case)))
+        except Failed:
+            least = None  # a rule overran, and refuses every size from now on
+    return evolve(judgement, smallest=None if least is None else least * unit, smallest_in=currency)
+
+
+def band(inputs: Inputs, panel: Panel) -> tuple[Judgement, Band | None, Decimal, str]:
+    """The sizes that would pass now, in steps, with the step and its currency. Run inside `amounts.exact()`."""
+    judgement = judge(inputs, panel, find_smallest=False)
+    valuation, _, _, account = _account(inputs)
+    case = _case(inputs, valuation, account, _tier(inputs, account))
+    if case is None or not all(verdict.approved for verdict in judgement.verdicts[:3]):
+        return judgement, None, ZERO, ""
+    asked = _asked(case)
+    unit, currency = _unit(asked, case.market)
+    found = panel.search(lambda: find_band(_refusing(case, asked, panel, unit), _top(asked, case)))
+    return judgement, found, unit, currency
+
+
+# ------------------------------------------------------------------------------------------------ the gate's own checks
+
+
+def _state(inputs: Inputs, panel: Panel) -> Verdict:
+    stops = list(inputs.stops)
+    if not panel.rules:
+        stops.append(("no_active_rules", "No rule is active, so nothing can approve a buy; name rules in gate.rules."))
+    if not stops:
+        return evolve(Verdict.approve(), rule=STATE)
+    return refusal(STATE, stops[0][0], " ".join(sentence for _, sentence in stops))
+
+
+def _facts(inputs: Inputs, valuation: Valuation) -> Verdict:
+    flaws = list(valuation.flaws)
+    symbol = inputs.order.symbol
+    market = inputs.facts.market(symbol)
+    if symbol in inputs.facts.no_market:
+        flaws.append(f"the venue has no market {symbol}")
+    elif market and market.quote not in valuation.rates:
+        flaws.append(f"nothing at the venue says what {market.quote} is worth in USD (gate.at_par can)")
+    oldest = Decimal(str(max(valuation.ages.values())))
+    numbers = {"observed": oldest, "limit": Decimal(str(inputs.gate.facts_age))}
+    if flaws:
+        return refusal(FACTS, "no_trusted_facts", f"The facts cannot be trusted: {'; '.join(dict.fromkeys(flaws))}.", **numbers)
+    return evolve(Verdict.approve(**numbers), rule=FACTS)
+
+
+def _tier(inputs: Inputs, account: Account) -> Tier | None:
+    reached = [tier for tier in inputs.tiers if account.equity >= tier.equity]
+    if not reached:
+        return None
+    tier, ceiling = reached[-1], inputs.gate.max_positions
+    return tier if ceiling is None else evolve(tier, max_positions=min(tier.max_positions, ceiling))
+
+
+def _tier_verdict(inputs: Inputs, account: Account, tier: Tier | None) -> Verdict:
+    if inputs.facts.report is None:
+        return refusal(TIER, "no_tier", "Without the account's balances there is no equity and no tier.")
+    least = inputs.tiers[0].equity
+    if tier is None:
+        return refusal(
+            TIER,
+            "below_tiers",
+            f"The equity of {money(account.equity)} USD is under the first tier, which begins at {money(least)} USD.",
+            observed=account.equity,
+            limit=least,
+        )
+    return evolve(Verdict.approve(observed=account.equity, limit=tier.equity), rule=TIER)
+
+
+def _market_verdict(sized: Sized, case: _Case) -> Verdict:
+    objection = venue_objection(sized, case.market)
+    if objection is None:
+        observed, limit = sized.spend if sized.spend is not None else sized.amount, case.market.min_spend
+        if sized.spend is None:
+            limit = case.market.min_amount
+        return evolve(Verdict.approve(observed=observed, limit=limit), rule=MARKET)
+    sentence, observed, limit = objection
+    return refusal(MARKET, "venue_limits", f"The venue would reject it: {sentence}.", observed=observed, limit=limit)
+
+
+def _funds_verdict(sized: Sized, case: _Case) -> Verdict:
+    gives = sized.purchase.gives
+    free = case.available.get(gives, ZERO)
+    if sized.needs <= free:
+        return evolve(Verdict.approve(observed=sized.needs, limit=free), rule=FUNDS)
+    return refusal(
+        FUNDS,
+        "not_enough_funds",
+        f"It may take {money(sized.needs)} {gives}, fees included, over the {money(free)} {gives} that are free.",
+        observed=sized.needs,
+        limit=free,
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- inside
+
+
+def _account(inputs: Inputs) -> tuple[Valuation, FactsSummary, tuple[str, ...], Account]:
+    valuation = value(inputs.facts, inputs.gate, inputs.age)
+    claims, gone = claims_of(
+        inputs.facts, inputs.reservations, valuation.rates, inputs.gate.cash, inputs.profile.balance_lag
+    )
+    account = merge(inputs.account, valuation, claims, inputs.gate)
+    known = inputs.facts.report is not None
+    summary = FactsSummary(
+        equity=account.equity if known else None,
+        cash=account.cash if known else None,
+        positions=tuple(account.positions.values()),
+        tier=None,
+        ages=valuation.ages,
+        unvalued=valuation.unvalued,
+    )
+    return valuation, summary, gone, account
+
+
+def _case(inputs: Inputs, valuation: Valuation, account: Account, tier: Tier | None) -> _Case | None:
+    market = inputs.facts.market(inputs.order.symbol)
+    price = next((price for price in inputs.facts.prices if price.symbol == inputs.order.symbol), None)
+    usable = price is not None and _is_price(price) and market is not None and market.quote in valuation.rates
+    if tier is None or inputs.facts.report is None or market is None or not usable:
+        return None
+    free = dict(valuation.available)
+    claims, _ = claims_of(
+        inputs.facts, inputs.reservations, valuation.rates, inputs.gate.cash, inputs.profile.balance_lag
+    )
+    for claim in claims:
+        free[claim.gives] = free.get(claim.gives, ZERO) - claim.needs
+    return _Case(
+        inputs=inputs,
+        market=evolve(market, price=price),
+        account=account,
+        tier=tier,
+        valuation=valuation,
+        available=free,
+    )
+
+
+def _is_price(price: Price) -> bool:
+    return all(type(number) is Decimal and number.is_finite() and number > 0 for number in (price.bid, price.ask))
+
+
+def _asked(case: _Case) -> Asked:
+    order, amount = case.inputs.order, case.inputs.order.amount
+    if order.all:
+        amount = round_down(max(ZERO, case.available.get(case.market.base, ZERO)), case.market.amount_step)
+        if amount == 0:
+            raise InputError("all", True, f"there is no {case.market.base} to sell")
+    return Asked(order.side, order.spend, amount, order.limit)
+
+
+def _values(case: _Case, sized: Sized) -> dict[str, Any]:
+    return {
+        "order": sized.purchase,
+        "market": case.market,
+        "account": case.account,
+        "tier": case.tier,
+        "broker": case.inputs.profile,
+        "history": case.inputs.history,
+    }
+
+
+def _unit(asked: Asked, market: Market) -> tuple[Decimal, str]:
+    """The step in which the order's size is counted, and its currency."""
+    return (market.spend_step, market.quote) if asked.spend is not None else (market.amount_step, market.base)
+
+
+def _top(asked: Asked, case: _Case) -> int:
+    """A number of steps that funds, or the venue's maximum, certainly refuse: nothing above it needs a look."""
+    market, limit = case.market, asked.limit
+    if asked.side is Side.SELL:
+        most = case.available.get(market.base, ZERO) / market.amount_step
+    else:
+        cash = max(ZERO, case.available.get(market.quote, ZERO))
+        slack = market.amount_step * (limit or ZERO)
+        unit = market.spend_step if asked.spend is not None else market.amount_step * (limit or market.ask)
+        most = (cash + slack) / unit
+    return max(0, int(most)) + 1
+
+
+def _refusing(case: _Case, asked: Asked, panel: Panel, unit: Decimal) -> Callable[[int], frozenset[str]]:
+    """Who refuses the order at a size of so many steps."""
+
+    def refusing(steps: int) -> frozenset[str]:
+        sized = case.sized(asked.resized(steps * unit))
+        answered: list[Verdict] = []
+        panel.ask_here(_values(case, sized), answered)
+        names = {verdict.rule for verdict in answered if verdict.approved is not True}
+        names |= panel.names - {verdict.rule for verdict in answered}
+        objection = venue_objection(sized, case.market)
+        if objection is not None:
+            # The venue's minimum and its maximum are two bounds, and must not look like one that refuses everything.
+            over = objection[1] > objection[2]
+            names.add(f"{MARKET} maximum" if over else MARKET)
+        if sized.needs > case.available.get(sized.purchase.gives, ZERO):
+            names.add(FUNDS)
+        return frozenset(names)
+
+    return refusing

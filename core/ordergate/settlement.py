@@ -1,0 +1,122 @@
+"""Settling: asking the venue what became of orders whose last word is not final, and writing down its answer.
+
+Nothing is ever sent again. An order is adopted only when its terms are those that were recorded; it counts as absent only
+when its profile lets absence be proved, and only after the time in which it could still arrive has passed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from typing import Final
+
+from attrs import evolve, frozen
+
+from ordergate.broker import Broker, Mismatch
+from ordergate.clock import Clock
+from ordergate.errors import BrokerError
+from ordergate.ledger import SENDING, Recorded
+from ordergate.models import Absence, OrderStatus, Receipt, VenueOrder
+from ordergate.records import from_plain, to_plain
+
+__all__ = ["Settled", "is_doubtful", "receipt_body", "settle_all", "settle_one", "venue_order_of"]
+
+NEVER_ARRIVED: Final = "never_arrived"
+
+
+@frozen(kw_only=True)
+class Settled:
+    """What settling one order came to. `status` is None while it is as open as before."""
+
+    recorded: Recorded
+    status: OrderStatus | None
+    receipt: Receipt | None
+    message: str
+    mismatch: bool = False
+
+
+def is_doubtful(recorded: Recorded, now: float) -> bool:
+    """True when nobody knows whether the venue has it: the outcome was unknown, or its sender never came back."""
+    if recorded.status == SENDING:
+        return recorded.send_by is not None and now > recorded.send_by
+    return recorded.status == OrderStatus.UNKNOWN
+
+
+def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float | None = None) -> Settled:
+    """Look one unfinished order up. Reads only; the caller writes down what it learns."""
+    order = venue_order_of(recorded)
+    doubtful = is_doubtful(recorded, clock.now())
+    arrived_by = order.send_by + broker.profile.honoured
+    may_still_arrive = clock.now() <= arrived_by
+    looks = broker.profile.absence_looks if doubtful and not may_still_arrive else 1
+    try:
+        for look in range(looks):
+            receipt = broker.find_order(order, seconds)
+            if receipt is not None:
+                return Settled(recorded=recorded, status=receipt.status, receipt=receipt, message="found at the venue")
+            if look + 1 < looks:
+                clock.sleep(broker.profile.absence_pause)
+    except Mismatch as mismatch:
+        return _open(recorded, f"the venue holds another order under this id: {mismatch}", mismatch=True)
+    except BrokerError as error:
+        return _open(recorded, f"the venue could not be asked: {error}")
+    if not doubtful:
+        return _open(recorded, "the venue does not show it now")
+    if may_still_arrive:
+        return _open(recorded, f"not found, but it may still arrive for {arrived_by - clock.now():.0f} s")
+    if broker.profile.absence is Absence.PERSON:
+        return _open(recorded, "not found; at this venue only a person can say that it is not there")
+    proof = f"not found in {looks} look-ups after its send-by time and what the venue honours had passed"
+    absent = Receipt(
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        status=OrderStatus.EXPIRED,
+        code=NEVER_ARRIVED,
+        message=proof,
+    )
+    return Settled(recorded=recorded, status=OrderStatus.EXPIRED, receipt=absent, message=proof)
+
+
+def venue_order_of(recorded: Recorded) -> VenueOrder:
+    """The exact payload that was recorded before the send."""
+    return from_plain(json.loads(recorded.decision)["venue_order"], VenueOrder)
+
+
+def receipt_body(client_order_id: str, status: OrderStatus, receipt: Receipt | None, **more: object) -> dict[str, object]:
+    """The journal row that says what is now known of an order."""
+    return {
+        "client_order_id": client_order_id,
+        "status": status.value,
+        "receipt": None if receipt is None else to_plain(receipt),
+        **more,
+    }
+
+
+def settle_all(
+    unfinished: Collection[Recorded],
+    broker: Broker,
+    clock: Clock,
+    resting: Collection[str],
+    write: Callable[[Settled], None],
+) -> tuple[Settled, ...]:
+    """Settle every order that needs it. What still rests at the venue, and what another process is just sending, does not.
+
+    `resting` are ids on the wire of the venue's open orders; `write` is called for each order that moved.
+    """
+    settled = []
+    for recorded in unfinished:
+        being_sent = recorded.status == SENDING and not is_doubtful(recorded, clock.now())
+        if being_sent or (recorded.wire_id in resting and not is_doubtful(recorded, clock.now())):
+            continue
+        outcome = settle_one(recorded, broker, clock)
+        if outcome.mismatch or (outcome.status is not None and outcome.status != recorded.status):
+            write(outcome)
+        elif outcome.status is not None:
+            outcome = evolve(outcome, status=None)
+        settled.append(outcome)
+    return tuple(settled)
+
+
+def _open(recorded: Recorded, message: str, *, mismatch: bool = False) -> Settled:
+    return Settled(recorded=recorded, status=None, receipt=None, message=message, mismatch=mismatch)

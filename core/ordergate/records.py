@@ -1,8 +1,9 @@
 """Durable records: how values become JSON and come back exactly as they were.
 
-What is written here is read again by later versions, by `explain`, and by whoever checks the journal, so there is one
-way to write each value: amounts are strings of digits, members of an enum their value, tuples and sets lists, keys of
-objects sorted. Reading is strict: what this module would not have written is `LedgerDamaged`, never a guess.
+What is written here is read again by later versions, by `explain`, and by whoever checks the journal, so there
+is one way to write each value: amounts are strings of digits, members of an enum their value, tuples and sets
+lists, keys of objects sorted. Reading is strict: what this module would not have written is `LedgerDamaged`,
+never a guess.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ _WRITTEN: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
 def to_plain(value: object) -> Any:
-    """The value as dicts, lists, strings, ints, floats, bools and None, without losing anything but trailing zeros.
+    """The value as dicts, lists, strings, ints, floats, bools and None; only trailing zeros are lost.
 
-    Raises ValueError for numbers that are not finite or absurdly long, TypeError for mappings with keys that are no text.
+    Raises ValueError for numbers that are not finite or absurdly long, TypeError for keys that are no text.
     """
     return _CONVERTER.unstructure(value)
 
@@ -43,8 +44,8 @@ def to_plain(value: object) -> Any:
 def from_plain(data: object, cls: type[T]) -> T:
     """The exact inverse: `from_plain(to_plain(x), type(x)) == x` for every class of `ordergate.models`.
 
-    Raises LedgerDamaged, naming the class and every field, when the data is not a record of the class: a field unknown
-    or missing, a number that is no number, a value that the class itself refuses.
+    Raises LedgerDamaged, naming the class and every field, when the data is not a record of the class: a field
+    unknown or missing, a number that is no number, a value that the class itself refuses.
     """
     try:
         return _CONVERTER.structure(data, cls)
@@ -77,7 +78,7 @@ def _no_record(cls: object, why: str) -> str:
     return f"this is not the record of a {getattr(cls, '__name__', cls)}: {why}"
 
 
-# ------------------------------------------------------------------------------------------------------------ writing
+# ---------------------------------------------------------------------------------------------------- writing
 
 
 def _write_amount(value: Decimal) -> str:
@@ -105,7 +106,7 @@ def _write_seconds(value: float) -> float:
     return value
 
 
-# ------------------------------------------------------------------------------------------------------------ reading
+# ---------------------------------------------------------------------------------------------------- reading
 
 
 def _read_amount(data: object, _: type) -> Decimal:
@@ -161,7 +162,7 @@ def _class_reader(cls: type, converter: cattrs.Converter) -> Callable[[object, A
     return read_object
 
 
-# ---------------------------------------------------------------------------------------------------------- converter
+# -------------------------------------------------------------------------------------------------- converter
 
 
 def _is_list(cls: Any) -> bool:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from decimal import ROUND_DOWN, Decimal
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from ordergate import Account, BrokerProfile, InputError, Purchase, Verdict, hookimpl
-from ordergate.amounts import CENT, money, parse_number, plain
+from ordergate.amounts import CENT, money, plain
 
 _LEAST = Decimal("1.5")
 
 
-def _multiple(value: object) -> Decimal:
-    number = parse_number(value, "multiple")
-    if number < _LEAST:
-        raise InputError("multiple", value, f"use {_LEAST} or more: this rule can be tightened, not loosened")
-    return number
+def _tightened(_: object, attribute: Attribute[Decimal], value: Decimal) -> None:
+    if not isinstance(value, Decimal) or not value.is_finite() or value < _LEAST:
+        raise InputError(attribute.name, value, f"use a decimal from {_LEAST} up: it may be tightened only")
 
 
 @frozen
@@ -25,7 +23,7 @@ class Settings:
 
     multiple: Decimal = field(
         default=_LEAST,
-        converter=_multiple,
+        validator=_tightened,
         metadata={"help": "The average must reach this many fee thresholds of the broker; 1.5 or more."},
     )
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from ordergate import Account, InputError, Market, Purchase, Verdict, hookimpl
-from ordergate.amounts import ZERO, money, parse_number, plain, round_down
+from ordergate.amounts import ZERO, money, plain, round_down
 
 
-def _fraction(value: object) -> Decimal:
-    number = parse_number(value, "exit_buffer")
-    if not 0 <= number < 1:
-        raise InputError("exit_buffer", value, "use a fraction from 0 to under 1, such as 0.10 for 10 %")
-    return number
+def _fraction(_: object, attribute: Attribute[Decimal], value: Decimal) -> None:
+    if not isinstance(value, Decimal) or not value.is_finite() or not 0 <= value < 1:
+        raise InputError(attribute.name, value, "use a decimal from 0 to under 1, such as 0.10 for 10 %")
 
 
 @frozen
@@ -23,7 +21,7 @@ class Settings:
 
     exit_buffer: Decimal = field(
         default=Decimal("0.10"),
-        converter=_fraction,
+        validator=_fraction,
         metadata={"help": "Fall in price, as a fraction, after which the position must still be sellable."},
     )
 

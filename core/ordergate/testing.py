@@ -272,10 +272,11 @@ def check_rule(module: ModuleType, **facts: Unpack[_Facts]) -> None:
     for size in SIZES:
         where = f"{module.__name__} at a size of {plain(size)} USD"
         sized = complete | {"order": _resized(complete["order"], complete["market"], size)}
-        verdict, again = _verdict(where, _ask(module, sized)), _ask(module, sized)
+        verdict = _verdict(where, _ask(module, sized))
+        _check_words(where, verdict)
+        again = _ask(module, sized)
         if again != verdict:
             raise AssertionError(f"{where} answered {verdict!r}, then {again!r}, to the same question")
-        _check_words(where, verdict)
         approved.append(verdict.approved)
     turns = [size for size, (before, now) in zip(SIZES[1:], pairwise(approved), strict=True) if before != now]
     if len(turns) > 1:

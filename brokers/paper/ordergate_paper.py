@@ -105,9 +105,7 @@ def _cash(value: object) -> Decimal:
 
 
 def _positions(values: Mapping[str, object]) -> dict[str, Decimal]:
-    return {
-        parse_symbol(symbol): _not_negative(value, f"positions.{symbol}") for symbol, value in values.items()
-    }
+    return {parse_symbol(symbol): _not_negative(value, f"positions.{symbol}") for symbol, value in values.items()}
 
 
 def _prices(values: Mapping[str, object]) -> dict[str, Decimal]:
@@ -126,37 +124,27 @@ class Settings:
     state: Path = field(
         default=Path("paper-{account}.db"),
         converter=Path,
-        metadata={
-            "help": "The venue's own file; {account} becomes the account's name. Accounts must not share one."
-        },
+        metadata={"help": "The venue's own file; {account} becomes the account's name. Accounts must not share one."},
     )
     cash: Decimal = field(
         default=Decimal("1000.00"),
         converter=_cash,
-        metadata={
-            "help": "USD that a new file starts with. Changing it later changes nothing until a reset."
-        },
+        metadata={"help": "USD that a new file starts with. Changing it later changes nothing until a reset."},
     )
     positions: Mapping[str, Decimal] = field(
         factory=dict,
         converter=_positions,
-        metadata={
-            "help": "Symbol to amount: base currency that a new file starts with, such as ETH-USD = 0.01."
-        },
+        metadata={"help": "Symbol to amount: base currency that a new file starts with, such as ETH-USD = 0.01."},
     )
     prices: Mapping[str, Decimal] = field(
         factory=dict,
         converter=_prices,
-        metadata={
-            "help": "Symbol to last price, in quote currency. Applied when changed since it was last applied."
-        },
+        metadata={"help": "Symbol to last price, in quote currency. Applied when changed since it was last applied."},
     )
     spread: Decimal = field(
         default=ZERO,
         converter=_spread,
-        metadata={
-            "help": "Distance of ask and bid as a fraction of the price; 0 makes both equal to the price."
-        },
+        metadata={"help": "Distance of ask and bid as a fraction of the price; 0 makes both equal to the price."},
     )
 
 
@@ -236,9 +224,7 @@ def get_account(client: PaperVenue) -> AccountReport:
     return AccountReport(
         identity=identity,
         holdings=tuple(
-            Holding(
-                currency=currency, available=total - holds.get(currency, ZERO), hold=holds.get(currency, ZERO)
-            )
+            Holding(currency=currency, available=total - holds.get(currency, ZERO), hold=holds.get(currency, ZERO))
             for currency, total in totals.items()
             if total
         ),
@@ -360,9 +346,7 @@ _SENDING_FAULTS: Final = _NOT_TAKEN | {
 }
 
 
-def set_price(
-    client: PaperVenue, symbol: str, price: object, *, liquidity: object = None
-) -> tuple[Receipt, ...]:
+def set_price(client: PaperVenue, symbol: str, price: object, *, liquidity: object = None) -> tuple[Receipt, ...]:
     """Tell the venue a new last price (quote per base unit); returns the resting orders that this filled.
 
     `liquidity` is how much base amount can be bought or sold until the next price is told; None means any
@@ -382,9 +366,7 @@ def replay(client: PaperVenue, rows: Iterable[tuple[float, str, object]]) -> tup
     with _transaction(client.path) as db:
         for moment, symbol, price in rows:
             if last is not None and moment < last:
-                raise InputError(
-                    "moment", moment, f"the path goes back in time; it must not come after {last}"
-                )
+                raise InputError("moment", moment, f"the path goes back in time; it must not come after {last}")
             last = moment
             changed += _tell_price(db, client, symbol, price, None)
     return tuple(changed)
@@ -420,9 +402,7 @@ def set_fault(
     where = None if symbol is None else parse_symbol(symbol)
     with _transaction(_path(venue)) as db:
         db.execute("DELETE FROM faults WHERE name = ? AND symbol IS ?", (name, where))
-        db.execute(
-            "INSERT INTO faults (name, symbol, times, code) VALUES (?, ?, ?, ?)", (name, where, times, code)
-        )
+        db.execute("INSERT INTO faults (name, symbol, times, code) VALUES (?, ?, ?, ?)", (name, where, times, code))
 
 
 def clear_faults(venue: PaperVenue | Path) -> None:
@@ -619,9 +599,7 @@ _UNSUPPORTED: Final = _Words(
     "EGeneral:Invalid arguments:viqc",
     "a market buy names a spend; a limit order and a sell name an amount",
 )
-_NO_MARKET: Final = _Words(
-    "PREVIEW_INVALID_PRODUCT_ID", "EQuery:Unknown asset pair", "there is no such market"
-)
+_NO_MARKET: Final = _Words("PREVIEW_INVALID_PRODUCT_ID", "EQuery:Unknown asset pair", "there is no such market")
 _NO_PRICE: Final = _Words(
     "ORDER_ENTRY_DISABLED",
     "EService:Market in limit_only mode",
@@ -654,9 +632,7 @@ _SPEND_HIGH: Final = _Words(
     "EGeneral:Invalid arguments:volume",
     "the value is over the maximum",
 )
-_FUNDS: Final = _Words(
-    "INSUFFICIENT_FUND", "EOrder:Insufficient funds", "the available balance does not cover it"
-)
+_FUNDS: Final = _Words("INSUFFICIENT_FUND", "EOrder:Insufficient funds", "the available balance does not cover it")
 _ID_OPEN: Final = _Words(
     "DUPLICATE_CLIENT_ORDER_ID",
     "EGeneral:Invalid arguments:cl_ord_id not unique",
@@ -732,9 +708,7 @@ class _Placed:
         return _down(self.value - self.fees, self.quote_step)
 
     def receipt(self) -> Receipt:
-        value = (
-            _up(self.value, self.quote_step) if self.side is Side.BUY else _down(self.value, self.quote_step)
-        )
+        value = _up(self.value, self.quote_step) if self.side is Side.BUY else _down(self.value, self.quote_step)
         return Receipt(
             client_order_id=self.client_order_id,
             symbol=self.symbol,
@@ -837,9 +811,7 @@ def _check_form(order: VenueOrder, market: Market) -> None:
     if order.spend is not None and order.spend % market.spend_step:
         raise _Rejected(_SPEND_STEP, f"{plain(order.spend)} is not a multiple of {plain(market.spend_step)}")
     if order.amount is not None and order.amount % market.amount_step:
-        raise _Rejected(
-            _AMOUNT_STEP, f"{plain(order.amount)} is not a multiple of {plain(market.amount_step)}"
-        )
+        raise _Rejected(_AMOUNT_STEP, f"{plain(order.amount)} is not a multiple of {plain(market.amount_step)}")
     if order.limit is not None and order.limit % market.price_step:
         raise _Rejected(_PRICE_STEP, f"{plain(order.limit)} is not a multiple of {plain(market.price_step)}")
 
@@ -880,9 +852,7 @@ def _check_size(order: VenueOrder, market: Market, price: Price | None, wanted: 
         raise _Rejected(_AMOUNT_HIGH, f"{plain(wanted)} is over {plain(market.max_amount)} {market.base}")
 
 
-def _check_funds(
-    db: sqlite3.Connection, order: VenueOrder, market: Market, taker: Decimal, fees: FeesFrom
-) -> None:
+def _check_funds(db: sqlite3.Connection, order: VenueOrder, market: Market, taker: Decimal, fees: FeesFrom) -> None:
     """The most the order can take must be available now; the taker fee counts, paid or not."""
     if order.side is Side.SELL:
         currency, needed = market.base, order.amount or ZERO
@@ -903,17 +873,13 @@ def _crosses(placed: _Placed, price: Price) -> bool:
     return placed.limit >= price.ask if placed.side is Side.BUY else placed.limit <= price.bid
 
 
-def _filled(
-    db: sqlite3.Connection, placed: _Placed, market: Market, price: Decimal, rate: Decimal
-) -> _Placed:
+def _filled(db: sqlite3.Connection, placed: _Placed, market: Market, price: Decimal, rate: Decimal) -> _Placed:
     """Fill as much as there is liquidity for, and move the money. The caller stores the order."""
     amount = _draw_liquidity(db, placed.symbol, placed.left, market.amount_step)
     if not amount:
         return placed
     value = amount * price
-    after = evolve(
-        placed, filled=placed.filled + amount, value=placed.value + value, fees=placed.fees + value * rate
-    )
+    after = evolve(placed, filled=placed.filled + amount, value=placed.value + value, fees=placed.fees + value * rate)
     after = evolve(after, status=OrderStatus.PARTLY_FILLED if after.left else OrderStatus.FILLED)
     paid = after.moved - placed.moved
     buys = placed.side is Side.BUY
@@ -938,9 +904,7 @@ def _tell_price(
     """Set the price, then fill what it reaches: best limit first, then oldest, each at its own limit."""
     market = _market(client.settings, symbol)
     if market is None:
-        raise InputError(
-            "symbol", symbol, "this venue has no such market; name it in the prices of the config"
-        )
+        raise InputError("symbol", symbol, "this venue has no such market; name it in the prices of the config")
     told = parse_amount(price, "price")
     depth = None if liquidity is None else plain(_not_negative(liquidity, "liquidity"))
     db.execute(
@@ -979,9 +943,7 @@ class _SetFault:
         return self.symbol is None or self.symbol == symbol
 
 
-def _take_fault(
-    db: sqlite3.Connection, names: Collection[Fault], symbols: Collection[str]
-) -> _SetFault | None:
+def _take_fault(db: sqlite3.Connection, names: Collection[Fault], symbols: Collection[str]) -> _SetFault | None:
     """The oldest fault of these names that concerns one of the symbols, one use of it spent."""
     rows = db.execute("SELECT number, name, symbol, times, code FROM faults ORDER BY number").fetchall()
     for number, name, symbol, times, code in rows:
@@ -995,17 +957,13 @@ def _take_fault(
     return None
 
 
-def _misbehave(
-    client: PaperVenue, order: VenueOrder, fault: _SetFault | None, receipt: Receipt | None
-) -> Any:
+def _misbehave(client: PaperVenue, order: VenueOrder, fault: _SetFault | None, receipt: Receipt | None) -> Any:
     """Answer as the fault says; by now the order has been taken, or has not been, for good."""
     name = None if fault is None else fault.name
     if name in (Fault.HANG_BEFORE, Fault.HANG_AFTER):
         client.released.wait(HANG_SECONDS)
     if fault is not None and name is Fault.REJECT:
-        return _rejection(
-            order, fault.code or "REHEARSED_REJECTION", "rejected because the venue was told to"
-        )
+        return _rejection(order, fault.code or "REHEARSED_REJECTION", "rejected because the venue was told to")
     if name is Fault.NONSENSE_TYPE:
         return {"success": True}
     if name is Fault.NONSENSE_ERROR:
@@ -1080,14 +1038,10 @@ def _check_file(db: sqlite3.Connection, path: Path) -> None:
         raise BrokerError(f"paper venue file {path}: it is not a paper venue. {_OTHER_FILE}")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != _SCHEMA_VERSION:
-        raise BrokerError(
-            f"paper venue file {path}: its format is {version}, not {_SCHEMA_VERSION}. {_OTHER_FILE}"
-        )
+        raise BrokerError(f"paper venue file {path}: its format is {version}, not {_SCHEMA_VERSION}. {_OTHER_FILE}")
 
 
-_OTHER_FILE: Final = (
-    "Name another file in the setting 'state', or move this one away to have a new one seeded"
-)
+_OTHER_FILE: Final = "Name another file in the setting 'state', or move this one away to have a new one seeded"
 _FIXES: Final = {
     sqlite3.SQLITE_NOTADB: _OTHER_FILE,
     sqlite3.SQLITE_CORRUPT: _OTHER_FILE,
@@ -1197,9 +1151,7 @@ def _apply_config_prices(db: sqlite3.Connection, client: PaperVenue) -> None:
     for symbol, price in wanted.items():
         if applied.get(symbol) != price:
             _tell_price(db, client, symbol, price, None)
-    db.execute(
-        "UPDATE meta SET value = ? WHERE name = 'config_prices'", (json.dumps(wanted, sort_keys=True),)
-    )
+    db.execute("UPDATE meta SET value = ? WHERE name = 'config_prices'", (json.dumps(wanted, sort_keys=True),))
 
 
 def _meta(db: sqlite3.Connection, name: str) -> str:
@@ -1270,6 +1222,4 @@ def _orders(db: sqlite3.Connection, query: str, *arguments: object) -> list[_Pla
 
 def _store(db: sqlite3.Connection, placed: _Placed) -> None:
     row = [plain(value) if isinstance(value, Decimal) else value for value in astuple(placed)]
-    db.execute(
-        "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
-    )
+    db.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)

@@ -52,7 +52,9 @@ def parse_number(value: object, field: str) -> Decimal:
         raise InputError(field, value, "give a number as text, such as 12.50")
     if not _PLAIN.fullmatch(text):
         raise InputError(
-            field, value, "write a plain number of ASCII digits, such as 12.50, with at most 18 digits on each side of the point"
+            field,
+            value,
+            "write a plain number of ASCII digits, such as 12.50, with at most 18 digits on each side of the point",
         )
     number = Decimal(text)
     if number == 0 and number.is_signed():

@@ -23,7 +23,7 @@ from ordergate.models import (
     Holding,
     Market,
     OpenOrder,
-    Order,
+    OrderStatus,
     Price,
     Receipt,
     VenueOrder,
@@ -31,13 +31,17 @@ from ordergate.models import (
 )
 from ordergate.plugins import Admitted
 
-__all__ = ["Broker", "Mismatch", "wire_id"]
+__all__ = ["Broker", "Mismatch", "NotConnected", "wire_id"]
 
 _NAMESPACE: Final = uuid.UUID("5a1d7a0e-35a5-5d0b-9d4e-6f0c6f726467")
 
 
 class Mismatch(Failed):
     """The venue answered about another order than the one that was sent: other id, symbol, side or terms."""
+
+
+class NotConnected(Failed):
+    """The client could not be made: certainly nothing was sent."""
 
 
 def wire_id(identity: str, client_order_id: str) -> str:
@@ -160,10 +164,14 @@ class Broker:
     # --------------------------------------------------------------------------------------------------------- inside
 
     def client(self, seconds: float) -> Any:
-        """Connect once. Raises `Failed`."""
+        """Connect once. Raises `NotConnected`."""
         with self._lock:
             if not self._client:
-                self._client.append(within(seconds, self.plugin.hooks["connect"].call, {"settings": self.settings}))
+                try:
+                    client = within(seconds, self.plugin.hooks["connect"].call, {"settings": self.settings})
+                except Failed as failed:
+                    raise NotConnected(failed.cause) from failed
+                self._client.append(client)
             return self._client[0]
 
     def _ask(self, hook: str, seconds: float | None, **values: Any) -> Any:
@@ -192,7 +200,9 @@ def _matching(sent: VenueOrder, receipt: Receipt) -> Receipt:
     for name, value in told:
         if getattr(receipt, name) != value:
             raise Mismatch(
-                ValueError(f"the venue's {name} is {getattr(receipt, name)}, not {value} (venue order {receipt.order_id})")
+                ValueError(
+                    f"the venue's {name} is {getattr(receipt, name)}, not {value} (venue order {receipt.order_id})"
+                )
             )
     return receipt
 
@@ -254,14 +264,14 @@ def _flaw_of_market(market: object, symbol: str) -> str:
     flaw = _not_amounts(market, (*steps, "min_amount", "min_spend"))
     if not flaw and not all(getattr(market, name) > 0 for name in steps):
         flaw = "a step is zero"
-    return flaw or _not_amounts(market, [name for name in ("max_amount", "max_spend") if getattr(market, name) is not None])
+    return flaw or _not_amounts(
+        market, [name for name in ("max_amount", "max_spend") if getattr(market, name) is not None]
+    )
 
 
 def _flaw_of_receipt(receipt: object) -> str:
     if type(receipt) is not Receipt:
         return f"it is {type(receipt).__name__}, not Receipt"
-    from ordergate.models import OrderStatus
-
     if receipt.status in (OrderStatus.APPROVED, OrderStatus.REFUSED) or not isinstance(receipt.status, OrderStatus):
         return f"its status is {receipt.status!r}"
     return _not_amounts(receipt, ("filled_amount", "filled_value", "fees"))

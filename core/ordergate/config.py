@@ -214,9 +214,7 @@ def _gate(table: Table, folder: Path, found: list[Problem], origins: dict[str, s
     gate = cast("Gate", bound.value)
     if not gate.rules and not _is_under("gate.rules", tuple(problem.where for problem in found)):
         fix = 'Name the rules, such as rules = ["position_cap", "min_position"].'
-        found.append(
-            Problem("gate.rules", "no rule is active, and an empty set of rules approves nothing", fix)
-        )
+        found.append(Problem("gate.rules", "no rule is active, and an empty set of rules approves nothing", fix))
     return gate
 
 
@@ -260,16 +258,10 @@ def _one_tier(entry: object, where: str, folder: Path, found: list[Problem]) -> 
 
 def _check_order(before: Sequence[Tier], tier: Tier, where: str, found: list[Problem]) -> None:
     if any(tier.name == other.name for other in before):
-        found.append(
-            Problem(f"{where}.name", f"{_shown(tier.name)} stands twice", "Give each tier its own name.")
-        )
+        found.append(Problem(f"{where}.name", f"{_shown(tier.name)} stands twice", "Give each tier its own name."))
     if before and tier.equity <= before[-1].equity:
-        what = (
-            f"{plain(tier.equity)} is not above {plain(before[-1].equity)}, where the tier before it begins"
-        )
-        found.append(
-            Problem(f"{where}.equity", what, "Order the tiers by equity, each above the one before.")
-        )
+        what = f"{plain(tier.equity)} is not above {plain(before[-1].equity)}, where the tier before it begins"
+        found.append(Problem(f"{where}.equity", what, "Order the tiers by equity, each above the one before."))
 
 
 def _accounts(table: Table, found: list[Problem], origins: dict[str, str]) -> dict[str, AccountConfig]:
@@ -330,9 +322,7 @@ def _refuse_other_keys(section: Table, broker: str | None, where: str, found: li
             continue
         if not isinstance(value, Mapping):
             fix = f"What the broker needs stands in [{where}.{broker or 'BROKER'}]."
-            found.append(
-                Problem(_join(where, key), "there is no such key", _nearest(key, ["broker"], otherwise=fix))
-            )
+            found.append(Problem(_join(where, key), "there is no such key", _nearest(key, ["broker"], otherwise=fix)))
         elif broker is not None:
             fix = f"Rename it to [{where}.{broker}], take it out, or name the other broker."
             found.append(Problem(_join(where, key), f"the broker of this account is {broker}", fix))
@@ -665,11 +655,14 @@ def _explain(cls: type, fields: Fields, values: Table, where: str, failed: Faile
     found = list(_told(cause, where, fields))
     found += _outside_bounds(cls, fields, values, where, tuple(problem.where for problem in found))
     if not found:  # no single field is at fault: the class refused them together
-        refusals = cause.group_exceptions()[1]
-        found = [
-            Problem(where, f"it is not usable: {refusal}", "Correct these keys.") for refusal in refusals
-        ]
+        found = [_refused_together(where, fields, refusal) for refusal in cause.group_exceptions()[1]]
     return found
+
+
+def _refused_together(where: str, fields: Fields, refusal: BaseException) -> Problem:
+    if isinstance(refusal, InputError) and refusal.field in fields:
+        return _refused(_join(where, refusal.field), refusal.value, refusal)
+    return Problem(where, f"it is not usable: {refusal}", "Correct these keys.")
 
 
 def _class_fault(where: str, failed: Failed) -> Problem:
@@ -685,9 +678,8 @@ def _told(error: BaseException, where: str, fields: Fields) -> Iterator[Problem]
         noted, refusals = error.group_exceptions()
         for inner, note in noted:
             if isinstance(inner, KeyError):
-                yield Problem(
-                    _join(where, note.name), "it is missing and has no default", _help(fields, note.name)
-                )
+                fix = _help(fields, note.name) or "Add it."
+                yield Problem(_join(where, note.name), "it is missing and has no default", fix)
             else:
                 yield from _told(inner, _join(where, note.name), _fields_of(note.type))
         for refusal in refusals:
@@ -696,9 +688,7 @@ def _told(error: BaseException, where: str, fields: Fields) -> Iterator[Problem]
                     yield Problem(_join(where, name), "there is no such key", _nearest(name, fields))
     elif isinstance(error, IterableValidationError):
         for inner, place in error.group_exceptions()[0]:
-            under = (
-                f"{where}[{place.index + 1}]" if isinstance(place.index, int) else _join(where, place.index)
-            )
+            under = f"{where}[{place.index + 1}]" if isinstance(place.index, int) else _join(where, place.index)
             yield from _told(inner, under, _fields_of(place.type))
     elif isinstance(error, _Unusable):
         yield Problem(where, f"{_shown(error.value)} is not usable", _sentence(error.fix))
@@ -712,16 +702,12 @@ def _fields_of(cls: object) -> Fields:
 
 def _help(fields: Fields, name: str) -> str:
     text = fields[name].metadata.get("help") if name in fields else None
-    return _sentence(str(text)) if text else "Add it."
+    return _sentence(str(text)) if text else ""
 
 
-def _outside_bounds(
-    cls: type, fields: Fields, values: Table, where: str, broken: Sequence[str]
-) -> Iterator[Problem]:
+def _outside_bounds(cls: type, fields: Fields, values: Table, where: str, broken: Sequence[str]) -> Iterator[Problem]:
     """What the class's own validators say of each sound field: its constructor stops at the first."""
-    draft: object = object.__new__(
-        cls
-    )  # validators may look at the other fields, as they do in a constructor
+    draft: object = object.__new__(cls)  # validators may look at the other fields, as they do in a constructor
     complete = True
     sound: dict[str, object] = {}
     for name, field in fields.items():
@@ -733,14 +719,21 @@ def _outside_bounds(
         else:
             object.__setattr__(draft, name, field.default)
     for name, value in sound.items():
-        validator = fields[name].validator
-        if validator is None or fields[name].converter is not None:
-            continue
         try:
-            attempt(validator, draft, fields[name], value)
+            _check_field(draft, fields[name], value)
         except Failed as failed:
             if complete or not isinstance(failed.cause, AttributeError):
                 yield _refused(_join(where, name), value, failed.cause, _help(fields, name))
+
+
+def _check_field(draft: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Run one field's own converter and validator. Raises Failed with whatever they raise."""
+    if isinstance(field.converter, attrs.Converter):
+        return  # it may want the half-made instance; what it refuses is told of the whole table
+    if field.converter is not None:
+        value = attempt(field.converter, value)
+    if field.validator is not None:
+        attempt(field.validator, draft, field, value)
 
 
 def _refused(where: str, value: object, cause: BaseException, help_text: str = "") -> Problem:
@@ -767,9 +760,7 @@ def _not_a_table(where: str, value: object) -> Problem:
 
 def _refuse_unknown(values: Table, known: Sequence[str], where: str, found: list[Problem]) -> None:
     found += [
-        Problem(_join(where, key), "there is no such key", _nearest(key, known))
-        for key in values
-        if key not in known
+        Problem(_join(where, key), "there is no such key", _nearest(key, known)) for key in values if key not in known
     ]
 
 

@@ -22,7 +22,8 @@ __all__ = ["Facts", "FactsReader", "valuing_symbols"]
 @frozen(kw_only=True)
 class Facts:
     """One snapshot. `begun` is when the first question was asked (seconds since the epoch): nothing in it is newer than
-    it pretends, whatever happened while it was being fetched."""
+    it pretends, whatever happened while it was being fetched.
+    """
 
     symbol: str | None
     """The market of the order they were fetched for."""

@@ -132,22 +132,22 @@ class BrokerHooks(Protocol):
     def broker_profile(self, settings: Any) -> BrokerProfile:
         """What the venue promises and costs, each figure with source and date. Required. No I/O.
 
-            from decimal import Decimal
+        from decimal import Decimal
 
-            from ordergate import Absence, BrokerProfile, FeesFrom, Figure, IdPromise, hookimpl
+        from ordergate import Absence, BrokerProfile, FeesFrom, Figure, IdPromise, hookimpl
 
-            @hookimpl
-            def broker_profile():
-                return BrokerProfile(
-                    venue="example",
-                    fee_threshold=Figure(Decimal("5"), "our own reckoning", "2026-11-01"),
-                    maker_fee=Figure(Decimal("0.005"), "example.com/fees", "2026-11-01"),
-                    taker_fee=Figure(Decimal("0.009"), "example.com/fees", "2026-11-01"),
-                    fees_from=FeesFrom.INSIDE,
-                    id_promise=IdPromise.ALWAYS_UNIQUE,
-                    absence=Absence.LOOKUP,
-                    honoured=120.0,
-                )
+        @hookimpl
+        def broker_profile():
+            return BrokerProfile(
+                venue="example",
+                fee_threshold=Figure(Decimal("5"), "our own reckoning", "2026-11-01"),
+                maker_fee=Figure(Decimal("0.005"), "example.com/fees", "2026-11-01"),
+                taker_fee=Figure(Decimal("0.009"), "example.com/fees", "2026-11-01"),
+                fees_from=FeesFrom.INSIDE,
+                id_promise=IdPromise.ALWAYS_UNIQUE,
+                absence=Absence.LOOKUP,
+                honoured=120.0,
+            )
         """
         ...
 
@@ -155,11 +155,11 @@ class BrokerHooks(Protocol):
     def connect(self, settings: Any) -> Any:
         """Make the client that the gate keeps and hands to every other hook. Required. Import the SDK here, not above.
 
-            from ordergate import hookimpl
+        from ordergate import hookimpl
 
-            @hookimpl
-            def connect(settings):
-                return {"cash": settings.cash}
+        @hookimpl
+        def connect(settings):
+            return {"cash": settings.cash}
         """
         ...
 
@@ -167,16 +167,16 @@ class BrokerHooks(Protocol):
     def get_account(self, client: Any) -> AccountReport:
         """Holdings, holds, open orders and the venue's identity of the account, all of them. Required.
 
-            from decimal import Decimal
+        from decimal import Decimal
 
-            from ordergate import AccountReport, Holding, hookimpl
+        from ordergate import AccountReport, Holding, hookimpl
 
-            @hookimpl
-            def get_account(client):
-                return AccountReport(
-                    identity="portfolio-001",
-                    holdings=(Holding(currency="USD", available=Decimal("300")),),
-                )
+        @hookimpl
+        def get_account(client):
+            return AccountReport(
+                identity="portfolio-001",
+                holdings=(Holding(currency="USD", available=Decimal("300")),),
+            )
         """
         ...
 
@@ -184,13 +184,13 @@ class BrokerHooks(Protocol):
     def get_prices(self, client: Any, symbols: Sequence[str]) -> Sequence[Price]:
         """Best bid and ask of each symbol that has them now; leave out those that have none. Required.
 
-            from decimal import Decimal
+        from decimal import Decimal
 
-            from ordergate import Price, hookimpl
+        from ordergate import Price, hookimpl
 
-            @hookimpl
-            def get_prices(client, symbols):
-                return [Price(symbol=symbol, bid=Decimal("99"), ask=Decimal("100")) for symbol in symbols]
+        @hookimpl
+        def get_prices(client, symbols):
+            return [Price(symbol=symbol, bid=Decimal("99"), ask=Decimal("100")) for symbol in symbols]
         """
         ...
 
@@ -198,22 +198,22 @@ class BrokerHooks(Protocol):
     def get_market(self, client: Any, symbol: str) -> Market | None:
         """The venue's limits and steps for the symbol, or None when the venue has no such market. Required.
 
-            from decimal import Decimal
+        from decimal import Decimal
 
-            from ordergate import Market, hookimpl
+        from ordergate import Market, hookimpl
 
-            @hookimpl
-            def get_market(client, symbol):
-                base, quote = symbol.split("-")
-                return Market(
-                    symbol=symbol,
-                    base=base,
-                    quote=quote,
-                    amount_step=Decimal("0.00000001"),
-                    spend_step=Decimal("0.01"),
-                    price_step=Decimal("0.01"),
-                    min_spend=Decimal("1"),
-                )
+        @hookimpl
+        def get_market(client, symbol):
+            base, quote = symbol.split("-")
+            return Market(
+                symbol=symbol,
+                base=base,
+                quote=quote,
+                amount_step=Decimal("0.00000001"),
+                spend_step=Decimal("0.01"),
+                price_step=Decimal("0.01"),
+                min_spend=Decimal("1"),
+            )
         """
         ...
 
@@ -266,17 +266,17 @@ class BrokerHooks(Protocol):
     def cancel_order(self, client: Any, order: VenueOrder) -> Receipt:
         """Cancel what is left of the order and say how it stands now. Required. Cancelling a finished order is no error.
 
-            from ordergate import OrderStatus, Receipt, hookimpl
+        from ordergate import OrderStatus, Receipt, hookimpl
 
-            @hookimpl
-            def cancel_order(client, order):
-                client.cancel(order.client_order_id)
-                return Receipt(
-                    client_order_id=order.client_order_id,
-                    symbol=order.symbol,
-                    side=order.side,
-                    status=OrderStatus.CANCELLED,
-                )
+        @hookimpl
+        def cancel_order(client, order):
+            client.cancel(order.client_order_id)
+            return Receipt(
+                client_order_id=order.client_order_id,
+                symbol=order.symbol,
+                side=order.side,
+                status=OrderStatus.CANCELLED,
+            )
         """
         ...
 
@@ -284,16 +284,16 @@ class BrokerHooks(Protocol):
     def get_fees(self, client: Any, symbol: str) -> Sequence[Any]:
         """The account's actual maker and taker rate as two `Figure`s. Optional; without it the profile's rates count.
 
-            from decimal import Decimal
+        from decimal import Decimal
 
-            from ordergate import Figure, hookimpl
+        from ordergate import Figure, hookimpl
 
-            @hookimpl
-            def get_fees(client, symbol):
-                return [
-                    Figure(Decimal("0.004"), "the account's fee tier", "2026-11-01"),
-                    Figure(Decimal("0.008"), "the account's fee tier", "2026-11-01"),
-                ]
+        @hookimpl
+        def get_fees(client, symbol):
+            return [
+                Figure(Decimal("0.004"), "the account's fee tier", "2026-11-01"),
+                Figure(Decimal("0.008"), "the account's fee tier", "2026-11-01"),
+            ]
         """
         ...
 
@@ -301,11 +301,11 @@ class BrokerHooks(Protocol):
     def get_permissions(self, client: Any) -> Sequence[str]:
         """What the key may do, in the words `view`, `trade`, `transfer`, `withdraw`. Optional.
 
-            from ordergate import hookimpl
+        from ordergate import hookimpl
 
-            @hookimpl
-            def get_permissions(client):
-                return ["view", "trade"]
+        @hookimpl
+        def get_permissions(client):
+            return ["view", "trade"]
         """
         ...
 
@@ -330,17 +330,17 @@ class ObserverHooks(Protocol):
     def observer_settings(self) -> type:
         """The attrs class that `[observers.NAME]` is bound to. Optional.
 
-            from attrs import frozen
+        from attrs import frozen
 
-            from ordergate import hookimpl
+        from ordergate import hookimpl
 
-            @frozen
-            class Settings:
-                colour: bool = False
+        @frozen
+        class Settings:
+            colour: bool = False
 
-            @hookimpl
-            def observer_settings():
-                return Settings
+        @hookimpl
+        def observer_settings():
+            return Settings
         """
         ...
 
@@ -348,11 +348,11 @@ class ObserverHooks(Protocol):
     def on_decision(self, decision: Decision, settings: Any) -> None:
         """Hear a decision, approved or refused, checked or submitted. Optional.
 
-            from ordergate import hookimpl
+        from ordergate import hookimpl
 
-            @hookimpl
-            def on_decision(decision):
-                print(decision.status, decision.order.symbol)
+        @hookimpl
+        def on_decision(decision):
+            print(decision.status, decision.order.symbol)
         """
         ...
 
@@ -360,11 +360,11 @@ class ObserverHooks(Protocol):
     def on_order(self, order: Order, receipt: Receipt | None, status: OrderStatus, settings: Any) -> None:
         """Hear what became of an order that was sent; `receipt` is None while the outcome is unknown. Optional.
 
-            from ordergate import hookimpl
+        from ordergate import hookimpl
 
-            @hookimpl
-            def on_order(order, status):
-                print(order.client_order_id, status)
+        @hookimpl
+        def on_order(order, status):
+            print(order.client_order_id, status)
         """
         ...
 
@@ -372,11 +372,11 @@ class ObserverHooks(Protocol):
     def on_state(self, change: StateChange, settings: Any) -> None:
         """Hear of a halt, a resume or an alarm. Optional.
 
-            from ordergate import hookimpl
+        from ordergate import hookimpl
 
-            @hookimpl
-            def on_state(change):
-                print(change.kind, change.message)
+        @hookimpl
+        def on_state(change):
+            print(change.kind, change.message)
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from ordergate.amounts import ZERO, money, plain, round_down
+from ordergate.amounts import ZERO, money, round_down
 from ordergate.band import Band, find_band, smallest
 from ordergate.calls import Failed
 from ordergate.errors import InputError
@@ -26,7 +26,6 @@ from ordergate.models import (
     Market,
     Order,
     Price,
-    Purchase,
     Side,
     Tier,
     Verdict,
@@ -48,7 +47,8 @@ FUNDS: Final = "gate.funds"
 @frozen(kw_only=True)
 class Inputs:
     """Everything a verdict depends on. `age` is how old the facts are, in seconds; `stops` are the (code, sentence) of
-    whatever forbids buying before any number is looked at: a halt, a broken set-up, an order of unknown outcome."""
+    whatever forbids buying before any number is looked at: a halt, a broken set-up, an order of unknown outcome.
+    """
 
     account: str
     order: Order
@@ -101,7 +101,9 @@ def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgem
     summary = evolve(summary, tier=tier.name if tier else None)
     case = _case(inputs, valuation, account, tier)
     if case is None:
-        unjudged = [refusal(rule.name, "not_judged", "It cannot judge without facts and a tier.") for rule in panel.rules]
+        unjudged = [
+            refusal(rule.name, "not_judged", "It cannot judge without facts and a tier.") for rule in panel.rules
+        ]
         return Judgement(approved=False, verdicts=(state, facts, tier_verdict, *unjudged), summary=summary, gone=gone)
     asked = _asked(case)
     sized = case.sized(asked)
@@ -110,7 +112,9 @@ def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgem
     rules = panel.ask(values)
     meddled = given != (values["order"], values["account"], values["market"], values["tier"])
     if meddled:
-        state = refusal(STATE, "rule_meddled", "A rule changed what it was given to judge; nothing it touched can be trusted.")
+        state = refusal(
+            STATE, "rule_meddled", "A rule changed what it was given to judge; nothing it touched can be trusted."
+        )
     checks = (state, facts, tier_verdict, _market_verdict(sized, case), _funds_verdict(sized, case))
     # Whoever is missing has not approved: those who approve must be exactly the active rules, and not nobody.
     approving = {verdict.rule for verdict in rules if verdict.approved is True}
@@ -166,7 +170,9 @@ def _facts(inputs: Inputs, valuation: Valuation) -> Verdict:
     oldest = Decimal(str(max(valuation.ages.values())))
     numbers = {"observed": oldest, "limit": Decimal(str(inputs.gate.facts_age))}
     if flaws:
-        return refusal(FACTS, "no_trusted_facts", f"The facts cannot be trusted: {'; '.join(dict.fromkeys(flaws))}.", **numbers)
+        return refusal(
+            FACTS, "no_trusted_facts", f"The facts cannot be trusted: {'; '.join(dict.fromkeys(flaws))}.", **numbers
+        )
     return evolve(Verdict.approve(**numbers), rule=FACTS)
 
 

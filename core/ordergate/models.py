@@ -256,7 +256,9 @@ class Order:
         known = {attribute.name for attribute in cls.__attrs_attrs__}  # type: ignore[attr-defined]
         for name in values:
             if name not in known:
-                raise InputError(str(name), values[name], f"there is no such field; an order has {', '.join(sorted(known))}")
+                raise InputError(
+                    str(name), values[name], f"there is no such field; an order has {', '.join(sorted(known))}"
+                )
         for name in ("symbol", "side"):
             if name not in values:
                 raise InputError(name, None, "every order needs it")
@@ -340,7 +342,8 @@ class Market:
 @frozen(kw_only=True)
 class Holding:
     """What an account holds of one currency: `available` can be used now, `hold` is bound in open orders, `locked` is
-    staked or otherwise not tradable."""
+    staked or otherwise not tradable.
+    """
 
     currency: str
     available: Decimal
@@ -516,9 +519,7 @@ class Verdict:
         return cls(approved=True, code="approved", message="", observed=observed, limit=limit)
 
     @classmethod
-    def refuse(
-        cls, code: str, message: str, *, observed: Decimal | None = None, limit: Decimal | None = None
-    ) -> Self:
+    def refuse(cls, code: str, message: str, *, observed: Decimal | None = None, limit: Decimal | None = None) -> Self:
         """`message` is one sentence with both numbers in it; `code` is a stable word for programs."""
         return cls(approved=False, code=code, message=message, observed=observed, limit=limit)
 

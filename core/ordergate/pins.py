@@ -91,7 +91,7 @@ def measure(distribution: str, *, plugin: str | None = None) -> Pin:
             plugin,
             "plugin_missing",
             f"no distribution named {distribution} is installed",
-            "Pin a plugin that is installed in this environment",
+            "Pin a plugin that is installed in this environment.",
         )
     if len(found) > 1:
         places = " and ".join(sorted(metadata_path(each) for each in found))
@@ -99,7 +99,7 @@ def measure(distribution: str, *, plugin: str | None = None) -> Pin:
             plugin,
             "plugin_provided_twice",
             f"{distribution} is installed twice, at {places}",
-            "Uninstall one of them",
+            "Uninstall one of them.",
         )
     return _measure(found[0], plugin)
 
@@ -117,13 +117,10 @@ def verify(pin: Pin, provider: Provider) -> None:
     if measured.sha256 != pin.sha256:
         raise _mismatch(
             provider,
-            f"the files of {provider} have the hash {measured.sha256}, "
-            f"the pin says {pin.sha256}: they were changed",
+            f"the files of {provider} have the hash {measured.sha256}, the pin says {pin.sha256}: they were changed",
         )
     distribution = _described_by(provider)
-    top_level = [
-        name for name in _recorded(distribution) or () if "/" not in name and name.endswith(_IMPORTABLE)
-    ]
+    top_level = [name for name in _recorded(distribution) or () if "/" not in name and name.endswith(_IMPORTABLE)]
     for file in sorted(top_level):
         _check_file(provider, distribution, file.partition(".")[0])
     _check_file(provider, distribution, provider.module, must_exist=True)
@@ -151,7 +148,7 @@ def _measure(distribution: Distribution, plugin: str) -> Pin:
             plugin,
             "pin_editable",
             f"{name} cannot be pinned: {reason}",
-            "Install it without -e and pin that, or take the pin out of the config",
+            "Install it without -e and pin that, or take the pin out of the config.",
         )
     root = Path(str(distribution.locate_file("")))
     digest = hashlib.sha256(b"ordergate pin 1\n")
@@ -162,7 +159,7 @@ def _measure(distribution: Distribution, plugin: str) -> Pin:
             digest.update(len(encoded).to_bytes(8, "big") + encoded + _content_digest(root / file))
     except OSError as error:
         raise PluginError(
-            plugin, "pin_unreadable", f"{error.filename}: {error.strerror}", "Let this user read it"
+            plugin, "pin_unreadable", f"{error.filename}: {error.strerror}", "Let this user read it."
         ) from error
     return Pin(distribution=name, version=metadata_version(distribution), sha256=digest.hexdigest())
 
@@ -303,9 +300,7 @@ def _same_name(one: str, other: str) -> bool:
 # ------------------------------------------------------------------------------------------ what would be run
 
 
-def _check_file(
-    provider: Provider, distribution: Distribution, module: str, *, must_exist: bool = False
-) -> None:
+def _check_file(provider: Provider, distribution: Distribution, module: str, *, must_exist: bool = False) -> None:
     origin = _origin(module)
     if origin is None and not must_exist:
         return  # importing it will say so
@@ -314,7 +309,7 @@ def _check_file(
             provider.name,
             "plugin_shadowed",
             f"importing {module} would run {origin or 'no file on the path'}, which is not of {provider}",
-            "Remove or rename what is in the way, or uninstall the distribution that brings it",
+            "Remove or rename what is in the way, or uninstall the distribution that brings it.",
         )
 
 
@@ -345,5 +340,5 @@ def _mismatch(provider: Provider, what: str) -> PluginError:
         "pin_mismatch",
         what,
         "Install what was pinned; or, if the change is wanted and has been read, run "
-        f"`ordergate plugins pin {provider.name}`",
+        f"`ordergate plugins pin {provider.name}`.",
     )

@@ -56,7 +56,7 @@ from ordergate.pins import (
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-__all__ = ["Admitted", "Hook", "Provider", "admit", "discover"]
+__all__ = ["Admitted", "Hook", "Provider", "admit", "discover", "find_provider"]
 
 _KINDS: Final = (RULE, BROKER, OBSERVER)
 _MARK: Final = f"{hookimpl.project_name}_impl"
@@ -150,15 +150,12 @@ def _entry_points(distribution: Distribution) -> Iterable[EntryPoint]:
 # -------------------------------------------------------------------------------------------------- admission
 
 
-def admit(
-    kind: Kind, name: str, *, providers: Sequence[Provider] | None = None, pin: Pin | None = None
-) -> Admitted:
+def admit(kind: Kind, name: str, *, providers: Sequence[Provider] | None = None, pin: Pin | None = None) -> Admitted:
     """Take in one active plugin; raise PluginError with one of the codes above when that cannot be.
 
     `providers` is what `discover` found, if that is at hand. With a pin, nothing is imported before it holds.
     """
-    provider = _only_provider(kind, name, discover((kind,)) if providers is None else providers)
-    _check_names(provider)
+    provider = find_provider(kind, name, providers)
     if pin is not None:
         verify(pin, provider)
     else:
@@ -176,7 +173,13 @@ def admit(
     )
 
 
-def _only_provider(kind: Kind, name: str, providers: Sequence[Provider]) -> Provider:
+def find_provider(kind: Kind, name: str, providers: Sequence[Provider] | None = None) -> Provider:
+    """The one distribution that provides the plugin, under a name that can be used; else PluginError.
+
+    Imports nothing.
+    """
+    if providers is None:
+        providers = discover((kind,))
     same_kind = [each for each in providers if each.kind is kind]
     found = [each for each in same_kind if each.name == name]
     if not found:
@@ -184,18 +187,19 @@ def _only_provider(kind: Kind, name: str, providers: Sequence[Provider]) -> Prov
         raise PluginError(
             name,
             "plugin_missing",
-            f"no installed distribution provides a {kind.name} of that name"
+            f"no installed distribution provides it in the group {kind.group}"
             + (f"; the nearest installed: {', '.join(nearest)}" if nearest else ""),
             "Correct the name; or install (pip install) the distribution whose own documentation names this "
-            "plugin into the environment that runs ordergate, and do not guess what it is called",
+            "plugin into the environment that runs ordergate, and do not guess what it is called.",
         )
     if len(found) > 1:
         raise PluginError(
             name,
             "plugin_provided_twice",
             f"more than one distribution provides it: {' and '.join(sorted(map(str, found)))}",
-            "Uninstall all but one; an .egg-info folder left beside an editable install can be deleted",
+            "Uninstall all but one; an .egg-info folder left beside an editable install can be deleted.",
         )
+    _check_names(found[0])
     return found[0]
 
 
@@ -204,15 +208,15 @@ def _check_names(provider: Provider) -> None:
         raise _malformed(
             provider,
             "its name is not usable",
-            "A name is small ASCII letters, digits and _, begins with a letter, and does not begin with gate",
+            "A name is small ASCII letters, digits and _, begins with a letter, and never with gate.",
         )
     if provider.kind is BROKER and provider.name == "broker":
-        raise _malformed(provider, "a broker cannot be called broker", "Every account has a key of that name")
+        raise _malformed(provider, "a broker cannot be called broker", "Every account has a key of that name.")
     if not all(part.isidentifier() for part in provider.module.split(".")):
         raise _malformed(
             provider,
             f"its entry point says {provider.module!r}",
-            "It must name a module, and nothing inside one",
+            "It must name a module, and nothing inside one.",
         )
 
 
@@ -226,8 +230,8 @@ def _import(provider: Provider, *, pinned: bool) -> ModuleType:
             if type(module) is not ModuleType:
                 raise _malformed(
                     provider,
-                    f"{provider.module} has put a {type(module).__name__} in its own place",
-                    "A plugin is a module of plain functions",
+                    f"{provider.module} has put an object of class {type(module).__name__} in its own place",
+                    "A plugin is a module of plain functions.",
                 )
             twice = attempt(_defined_twice, module, provider.kind)
     except Failed as failed:
@@ -239,7 +243,7 @@ def _import(provider: Provider, *, pinned: bool) -> ModuleType:
         ) from failed.cause
     if twice:
         raise _malformed(
-            provider, f"{twice} is defined twice; the later one silently replaces the earlier", "Keep one"
+            provider, f"{twice} is defined twice; the later one silently replaces the earlier", "Keep one."
         )
     return module
 
@@ -259,18 +263,16 @@ def _defined_twice(module: ModuleType, kind: Kind) -> str | None:
     """A hook that the module's source defines more than once; None also where the source cannot be asked."""
     loader = module.__spec__.loader if module.__spec__ else None
     code = loader.get_code(module.__name__) if isinstance(loader, InspectLoader) else None
-    defined = (
-        [constant.co_name for constant in code.co_consts if isinstance(constant, CodeType)] if code else []
-    )
+    defined = [constant.co_name for constant in code.co_consts if isinstance(constant, CodeType)] if code else []
     return next((name for name in sorted(kind.hooks) if defined.count(name) > 1), None)
 
 
 def _import_fix(cause: BaseException) -> str:
     if isinstance(cause, ModuleNotFoundError) and not str(cause.name).startswith("ordergate."):
-        return f"Install what it needs ({cause.name}) into the same environment, or reinstall the plugin"
+        return f"Install what it needs ({cause.name}) into the same environment, or reinstall the plugin."
     if isinstance(cause, ImportError) and str(cause.name).partition(".")[0] == "ordergate":
-        return f"It was written for another ordergate than this {__version__}: bring the two together"
-    return "Mend or update the plugin, or take it out of the config"
+        return f"It was written for another ordergate than this {__version__}: bring the two together."
+    return "Mend or update the plugin, or take it out of the config."
 
 
 # ------------------------------------------------------------------------------------------------------ hooks
@@ -290,13 +292,11 @@ def _marked_functions(provider: Provider, module: ModuleType) -> dict[str, Funct
         elif type(value) is not FunctionType:
             raise _malformed(
                 provider,
-                f"{name} is marked with @hookimpl but is a {type(value).__name__}",
-                "Only a plain function, written with def in a module, can be a hook",
+                f"{name} is marked with @hookimpl but is of class {type(value).__name__}",
+                "Only a plain function, written with def in a module, can be a hook.",
             )
         elif name not in hooks:
-            raise _malformed(
-                provider, f"{name} is no hook of a {provider.kind.name}", _advice(name, provider.kind)
-            )
+            raise _malformed(provider, f"{name} is no hook for {provider.kind.name}s", _advice(name, provider.kind))
         else:
             _check_options(provider, name, options)
             _check_form(provider, name, value)
@@ -306,13 +306,14 @@ def _marked_functions(provider: Provider, module: ModuleType) -> dict[str, Funct
         raise _malformed(
             provider,
             f"it lacks {', '.join(missing)}",
-            f"Every {provider.kind.name} implements them, marked with @hookimpl",
+            f"Every {provider.kind.name} implements them, marked with @hookimpl.",
         )
-    if not functions.keys() - {provider.kind.settings_hook}:
+    working = hooks - {provider.kind.settings_hook}
+    if not functions.keys() & working:
         raise _malformed(
             provider,
             "it implements no hook that does anything",
-            f"Mark at least one of {', '.join(sorted(hooks - {provider.kind.settings_hook}))} with @hookimpl",
+            f"Mark at least one of {', '.join(sorted(working))} with @hookimpl.",
         )
     return functions
 
@@ -330,7 +331,7 @@ def _check_unmarked(provider: Provider, module: ModuleType, name: str, value: ob
         raise _malformed(
             provider,
             f"{name} has a hook's name but not the mark, and would never be called",
-            "Put @hookimpl above it, or rename it",
+            "Put @hookimpl above it, or rename it.",
         )
     members = dict(vars(value)) if issubclass(type(value), type) else {}
     if members.get("__module__") != module.__name__:
@@ -340,19 +341,17 @@ def _check_unmarked(provider: Provider, module: ModuleType, name: str, value: ob
             raise _malformed(
                 provider,
                 f"{name}.{member} is marked with @hookimpl inside a class, and would never be called",
-                "Hooks are plain functions of the module; there is nothing to subclass",
+                "Hooks are plain functions of the module; there is nothing to subclass.",
             )
 
 
 def _check_options(provider: Provider, name: str, options: object) -> None:
-    used = (
-        [str(option) for option, value in options.items() if value] if isinstance(options, dict) else [_MARK]
-    )
+    used = [str(option) for option, value in options.items() if value] if isinstance(options, dict) else [_MARK]
     if used:
         raise _malformed(
             provider,
             f"{name} is marked with {', '.join(sorted(used))}",
-            "Write @hookimpl alone: no plugin wraps another, goes first or last, or takes another name",
+            "Write @hookimpl alone: no plugin wraps another, goes first or last, or takes another name.",
         )
 
 
@@ -360,27 +359,27 @@ def _check_form(provider: Provider, name: str, function: FunctionType) -> None:
     """The function's own code is asked: a signature can be made to say anything."""
     code = function.__code__
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise _malformed(provider, f"{name} is async", "Write it with a plain def")
+        raise _malformed(provider, f"{name} is async", "Write it with a plain def.")
     if inspect.isgeneratorfunction(function):
-        raise _malformed(provider, f"{name} is a generator", "Let it return its answer")
+        raise _malformed(provider, f"{name} is a generator", "Let it return its answer.")
     if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
         raise _malformed(
             provider,
             f"{name} takes * or ** arguments, itself or through a decorator",
-            "Name each argument that it needs, and leave decorators off",
+            "Name each argument that it needs, and leave decorators off.",
         )
     if code.co_posonlyargcount or code.co_kwonlyargcount:
-        raise _malformed(
-            provider, f"{name} has / or * among its parameters", "Name its arguments, and nothing else"
-        )
+        raise _malformed(provider, f"{name} has / or * among its parameters", "Name its arguments, and nothing else.")
     if function.__defaults__ or function.__kwdefaults__:
         raise _malformed(
-            provider, f"{name} has parameters with defaults", "The gate passes every argument; leave them off"
+            provider,
+            f"{name} has parameters with defaults",
+            "The gate passes every argument; leave them off.",
         )
 
 
 def _hooks(provider: Provider, functions: Mapping[str, FunctionType]) -> dict[str, Hook]:
-    """Let pluggy check and bind them, in a registration of their own."""
+    """Let pluggy check them, in a registration of their own."""
     manager = pluggy.PluginManager(hookimpl.project_name)
     manager.add_hookspecs(provider.kind.specs)
     for name, function in functions.items():
@@ -392,17 +391,13 @@ def _hooks(provider: Provider, functions: Mapping[str, FunctionType]) -> dict[st
         manager.register(stand_in, provider.name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise _malformed(
-            provider, " ".join(str(error).split()), "See the documentation of its hooks"
-        ) from error
+        raise _malformed(provider, " ".join(str(error).split()), "See the documentation of its hooks.") from error
     hooks = {}
     for name in sorted(functions):
         (implementation,) = getattr(manager.hook, name).get_hookimpls()
         hooks[name] = Hook(name, implementation.function, tuple(implementation.argnames))
         if hooks[name].arguments != _arguments(functions[name]):
-            raise _malformed(
-                provider, f"{name} shows another signature than its code has", "Leave decorators off"
-            )
+            raise _malformed(provider, f"{name} shows another signature than its code has", "Leave decorators off.")
     return hooks
 
 
@@ -419,7 +414,7 @@ def _check_arguments(provider: Provider, name: str, arguments: Iterable[str], kn
                 f"{name} takes {argument!r}, which this ordergate ({__version__}) does not give: "
                 "it needs a newer ordergate or is misspelt",
                 (f"Did you mean {nearest[0]}? " if nearest else "")
-                + (f"It can take {', '.join(known)}" if known else "It takes no arguments"),
+                + (f"It can take {', '.join(known)}." if known else "It takes no arguments."),
             )
 
 
@@ -431,14 +426,18 @@ def _settings_class(provider: Provider, hook: Hook | None) -> type | None:
         usable = isinstance(answer, type) and attempt(attrs.has, answer)
     except Failed as failed:
         raise _malformed(
-            provider, f"{hook.name} raised {failed}", "It must return an attrs class and do nothing else"
+            provider, f"{hook.name} raised {failed}", "It must return an attrs class and do nothing else."
         ) from failed.cause
     if not usable:
-        got = f"the class {answer.__name__}" if isinstance(answer, type) else f"a {type(answer).__name__}"
+        got = (
+            f"the class {answer.__name__}"
+            if isinstance(answer, type)
+            else f"an object of class {type(answer).__name__}"
+        )
         raise _malformed(
             provider,
             f"{hook.name} returned {got}",
-            "It must return a class made with attrs (@frozen), the class itself and not an instance",
+            "It must return a class made with attrs (@frozen), the class itself and not an instance.",
         )
     settings_class: type = answer
     return settings_class
@@ -447,9 +446,9 @@ def _settings_class(provider: Provider, hook: Hook | None) -> type | None:
 def _advice(name: str, kind: Kind) -> str:
     elsewhere = [other.name for other in _KINDS if other is not kind and name in other.hooks]
     if elsewhere:
-        return f"It is a hook of a {elsewhere[0]}: give that a module and an entry point of its own"
+        return f"It is a hook for {elsewhere[0]}s: give that a module and an entry point of its own."
     nearest = get_close_matches(name, sorted(kind.hooks), n=1)
-    return (f"Did you mean {nearest[0]}? " if nearest else "") + f"There are {', '.join(sorted(kind.hooks))}"
+    return (f"Did you mean {nearest[0]}? " if nearest else "") + f"There are {', '.join(sorted(kind.hooks))}."
 
 
 def _malformed(provider: Provider, what: str, fix: str) -> PluginError:

@@ -39,11 +39,7 @@ class Within:
     def __call__(self, _: object, attribute: attrs.Attribute[Any], value: Decimal | float | None) -> None:
         if value is None:
             return
-        if (
-            not math.isfinite(value)
-            or not self.low <= value <= self.high
-            or (self.above and value == self.low)
-        ):
+        if not math.isfinite(value) or not self.low <= value <= self.high or (self.above and value == self.low):
             start = f"above {self.low}" if self.above else f"at least {self.low}"
             raise InputError(attribute.name, value, f"give a number {start} and at most {self.high}")
 
@@ -68,9 +64,7 @@ def _above_zero(high: int) -> Within:
     return Within(low=Decimal(0), high=Decimal(high), above=True)
 
 
-_NAMES: Final = Pattern(
-    form=r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", fix="use the name that `ordergate plugins` shows"
-)
+_NAMES: Final = Pattern(form=r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", fix="use the name that `ordergate plugins` shows")
 _CURRENCIES: Final = Pattern(
     form=r"[A-Z0-9]{1,20}", fix="write a currency in capital ASCII letters and digits, such as USD"
 )
@@ -125,8 +119,7 @@ class Gate:
         default=Path("ordergate-fallback"),
         metadata=_about(
             "Folder for exits that the ledger could not take; imported before the next buy.",
-            "An exit must pass, and be written down, also when the ledger is full or damaged. "
-            "Best on another disk.",
+            "An exit must pass, and be written down, also when the ledger is full or damaged. Best on another disk.",
         ),
     )
     halt_file: Path = field(
@@ -235,9 +228,7 @@ class Gate:
 
 
 def _tier(name: str, equity: int, max_positions: int, min_position: int) -> Tier:
-    return Tier(
-        name=name, equity=Decimal(equity), max_positions=max_positions, min_position=Decimal(min_position)
-    )
+    return Tier(name=name, equity=Decimal(equity), max_positions=max_positions, min_position=Decimal(min_position))
 
 
 DEFAULT_TIERS: Final = (

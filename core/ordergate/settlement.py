@@ -83,7 +83,9 @@ def venue_order_of(recorded: Recorded) -> VenueOrder:
     return from_plain(json.loads(recorded.decision)["venue_order"], VenueOrder)
 
 
-def receipt_body(client_order_id: str, status: OrderStatus, receipt: Receipt | None, **more: object) -> dict[str, object]:
+def receipt_body(
+    client_order_id: str, status: OrderStatus, receipt: Receipt | None, **more: object
+) -> dict[str, object]:
     """The journal row that says what is now known of an order."""
     return {
         "client_order_id": client_order_id,

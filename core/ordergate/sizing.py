@@ -119,9 +119,7 @@ def _judged_sell(asked: Asked, market: Market, limit: Decimal | None, taker: Dec
     amount = round_down(asked.amount or ZERO, market.amount_step)
     size = amount * market.bid
     cost = amount * max(market.bid, limit or ZERO)
-    purchase = _purchase(
-        market, Side.SELL, size * rate, cost * rate, size * (1 - taker), amount=amount, limit=limit
-    )
+    purchase = _purchase(market, Side.SELL, size * rate, cost * rate, size * (1 - taker), amount=amount, limit=limit)
     return Sized(purchase=purchase, spend=None, amount=amount, limit=limit, needs=amount)
 
 

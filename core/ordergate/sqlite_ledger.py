@@ -207,14 +207,20 @@ class SqliteLedger:
         if tables and application != _APPLICATION:
             raise LedgerDamaged(f"{self.path} is an SQLite file but no ledger; name another file in gate.ledger")
         if tables and version != _SCHEMA:
-            age, fix = ("newer", "update ordergate") if version > _SCHEMA else ("older", "restore a backup or start a new ledger")
+            age, fix = (
+                ("newer", "update ordergate")
+                if version > _SCHEMA
+                else ("older", "restore a backup or start a new ledger")
+            )
             raise LedgerVersion(
                 f"the ledger {self.path} has schema {version}, {age} than the {_SCHEMA} this ordergate writes; {fix}"
             )
         if not tables:
             _create(connection)
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-            raise LedgerError(f"the file system of {self.path} cannot hold a write-ahead log; put the ledger on a local disk")
+            raise LedgerError(
+                f"the file system of {self.path} cannot hold a write-ahead log; put the ledger on a local disk"
+            )
         self._check_tail()
 
     def _check_tail(self) -> None:
@@ -235,7 +241,9 @@ class SqliteLedger:
         try:
             same = os.stat(self.path).st_ino == self._inode
         except OSError as error:
-            raise LedgerError(f"the ledger {self.path} is gone: {error.strerror}; put it back and start again") from error
+            raise LedgerError(
+                f"the ledger {self.path} is gone: {error.strerror}; put it back and start again"
+            ) from error
         if not same:
             raise LedgerDamaged(f"the ledger {self.path} was replaced while it was in use; start again")
 

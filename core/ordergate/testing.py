@@ -332,9 +332,7 @@ def _verdict(where: str, answer: object) -> Verdict:
 
 def _check_words(where: str, verdict: Verdict) -> None:
     if not isinstance(verdict.code, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", verdict.code):
-        raise AssertionError(
-            f"{where}: the code {verdict.code!r} is no word in snake_case, such as over_half"
-        )
+        raise AssertionError(f"{where}: the code {verdict.code!r} is no word in snake_case, such as over_half")
     if not verdict.approved and not (isinstance(verdict.message, str) and verdict.message.strip()):
         raise AssertionError(f"{where} refuses with the message {verdict.message!r}; say why in one sentence")
     for name, number in (("observed", verdict.observed), ("limit", verdict.limit)):

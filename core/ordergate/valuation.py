@@ -219,4 +219,3 @@ def _is_dust(holding: Holding, worth: Decimal, market: Market | None, dust: Deci
     if market is None or worth < dust or worth < market.min_spend:
         return True
     return round_down(holding.total, market.amount_step) < max(market.min_amount, market.amount_step)
-

@@ -1,0 +1,399 @@
+"""What every path of the executor shares: the ledger while it can be had, the facts, sending once, and writing down.
+
+Buys need the ledger for everything they do here; exits use it where it is to be had and the fallback where it is not.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from attrs import evolve, frozen
+
+from ordergate.broker import Broker, Mismatch, NotConnected
+from ordergate.calls import Failed
+from ordergate.clock import Clock, iso
+from ordergate.errors import LedgerError
+from ordergate.facts import Facts, FactsReader
+from ordergate.fallback import Fallback
+from ordergate.judge import Inputs, judge
+from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation, open_ledger
+from ordergate.models import (
+    BrokerProfile,
+    Decision,
+    History,
+    Order,
+    OrderStatus,
+    Receipt,
+    StateChange,
+    Tier,
+    TradingState,
+    Verdict,
+)
+from ordergate.outcome import Outcome, told
+from ordergate.panel import ActiveRule, Panel, refusal
+from ordergate.records import from_plain, to_plain
+from ordergate.settings import Gate
+from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all
+from ordergate.setup import Setup
+
+__all__ = ["Desk", "Snapshot", "Stop"]
+
+Stop = tuple[str, str]
+"""Code and sentence of something that forbids buying."""
+
+
+@frozen
+class Snapshot:
+    """Facts, when they were begun on the monotonic clock, and the settlement number read before that."""
+
+    facts: Facts
+    begun: float
+    settlement: int
+
+
+class Desk:
+    """One per executor. Safe to share between threads."""
+
+    def __init__(self, setup: Setup, clock: Clock) -> None:
+        self.setup, self.clock = setup, clock
+        gate = setup.config.gate
+        folder = setup.config.folder
+        self.halt_file = folder / gate.halt_file
+        self.fallback = Fallback(folder / gate.fallback)
+        self._readers = {name: FactsReader(broker, gate, clock) for name, broker in setup.brokers.items()}
+        self._kept: dict[tuple[str, str], Snapshot] = {}
+        self._ledger: Ledger | None = None
+        self._lock = threading.Lock()
+        self._reported: set[str] = set()
+
+    # ------------------------------------------------------------------------------------------------------ the ledger
+
+    def ledger(self) -> Ledger:
+        """The ledger, opened on first use and again after it failed. Raises LedgerError."""
+        with self._lock:
+            if self._ledger is None:
+                config = self.setup.config
+                self._ledger = open_ledger(config.gate.ledger, config.folder, self.clock)
+            return self._ledger
+
+    def drop_ledger(self) -> None:
+        """Forget a ledger that failed, so that the next use opens it anew."""
+        with self._lock:
+            ledger, self._ledger = self._ledger, None
+        if ledger is not None:
+            ledger.close()
+
+    def bring_home(self, ledger: Ledger) -> None:
+        """Import what exits had to write elsewhere. Raises LedgerError: no buy before it is home."""
+        self.fallback.bring_home(ledger)
+
+    def write(self, account: str, kind: str, body: Mapping[str, object], *, key: str) -> str | None:
+        """Record where it can be recorded. Returns a warning when that is not the ledger, or nowhere at all."""
+        at = self.clock.now()
+        try:
+            self.ledger().append(account, kind, body, at=at, key=key)
+        except AlreadyRecorded:
+            return None
+        except LedgerError as error:
+            self.drop_ledger()
+            lost = self.fallback.write(account, kind, dict(body), at=at, key=key)
+            return f"The ledger could not record it ({error}); {lost or f'it waits in {self.fallback.path}'}."
+        return None
+
+    def close(self) -> None:
+        self.setup.observers.close()
+        with self._lock:
+            if self._ledger is not None:
+                self._ledger.close()
+                self._ledger = None
+
+    # -------------------------------------------------------------------------------------------------------- snapshot
+
+    def state(self, broker: Broker) -> tuple[AccountState, list[Stop]]:
+        """The ledger's state of the account, and what in it or beside it forbids buying."""
+        ledger = self.ledger()
+        state = ledger.state(broker.account)
+        stops: list[Stop] = []
+        if state.trading is TradingState.EXITS_ONLY:
+            stops.append(
+                ("exits_only", f"Only exits pass since a halt of {state.trading_by}; `ordergate resume` ends it.")
+            )
+        if self.halt_file.exists():
+            stops.append(
+                (
+                    "halt_file",
+                    f"Only exits pass while the file {self.halt_file.name} exists; remove it to end the halt.",
+                )
+            )
+        for name in ledger.accounts():
+            if name not in self.setup.config.accounts and any(ledger.unfinished(name)):
+                stops.append(
+                    (
+                        "account_gone",
+                        f"Account {name} has unfinished orders and is gone from the config; put it back until they are settled.",
+                    )
+                )
+        return state, stops
+
+    def facts(self, broker: Broker, symbol: str, state: AccountState | None, previous: Snapshot | None) -> Snapshot:
+        """Facts that are true for this state: fresh ones, or ones young enough on which nothing was given up since."""
+        settlement = state.settlement if state else -1
+        young = max(self.setup.config.gate.facts_cache, 1.0 if previous else 0.0)
+        kept = previous or self._kept.get((broker.account, symbol))
+        if kept is not None and kept.settlement == settlement and self.clock.monotonic() - kept.begun <= young:
+            return kept
+        begun = self.clock.monotonic()
+        snapshot = Snapshot(self._readers[broker.account].read(symbol), begun, settlement)
+        self._kept[broker.account, symbol] = snapshot
+        return snapshot
+
+    def agree(
+        self, broker: Broker, symbol: str, snapshot: Snapshot, state: AccountState, *, bind: bool
+    ) -> tuple[Snapshot, AccountState, list[Stop]]:
+        """Hold facts and ledger against each other: identity, unfinished orders, orders the gate never sent."""
+        report = snapshot.facts.report
+        if report is None:
+            return snapshot, state, []
+        stops: list[Stop] = []
+        ledger = self.ledger()
+        clash = self._identity_clash(ledger, broker, state, report.identity)
+        if clash:
+            return snapshot, state, [("identity_conflict", clash)]
+        if bind and state.identity is None:
+            self._bind(ledger, broker.account, report.identity)
+            state = ledger.state(broker.account)
+        unfinished = ledger.unfinished(broker.account)
+        if unfinished:
+            resting = {order.client_order_id for order in report.open_orders if order.client_order_id}
+            moved = [one for one in self._settle(broker, unfinished, resting) if one.status is not None]
+            if moved:
+                # What was just learnt is newer than these facts: fetch them again before judging on them.
+                state = ledger.state(broker.account)
+                self.forget(broker.account)
+                snapshot = self.facts(broker, symbol, state, None)
+            stops += self._doubts(ledger, broker.account, symbol)
+        if bind:
+            stops += self._foreign(broker, snapshot.facts)
+        return snapshot, state, stops
+
+    def forget(self, account: str) -> None:
+        """Drop kept facts of an account: something of ours has changed at the venue."""
+        for key in [key for key in self._kept if key[0] == account]:
+            self._kept.pop(key, None)
+
+    def reader(self, account: str) -> FactsReader:
+        return self._readers[account]
+
+    # --------------------------------------------------------------------------------------------------------- sending
+
+    def place(self, decision: Decision, broker: Broker) -> Outcome:
+        """Send the recorded order once, and write down what is known. Never raises for what the venue or plugin does."""
+        order = decision.venue_order
+        if order is None:
+            raise ValueError("nothing was recorded to be sent")
+        client_id = str(decision.order.client_order_id)
+        seconds = self.setup.config.gate.deadline
+        why = ""
+        receipt: Receipt | None = None
+        if self.clock.now() > order.send_by:
+            receipt = _not_sent(decision, "its send-by time had passed before it could be sent")
+        else:
+            try:
+                receipt = broker.place_order(order, seconds)
+            except NotConnected as failed:
+                receipt = _not_sent(decision, f"the broker could not be connected: {failed}")
+            except Mismatch as mismatch:
+                why = f"the venue answered about another order: {mismatch}"
+                self.freeze(broker.account, "order_mismatch", f"order {client_id}: {why}")
+            except Failed as failed:
+                why = str(failed)
+        status = OrderStatus.UNKNOWN if receipt is None else receipt.status
+        body = receipt_body(client_id, status, receipt, why=why)
+        warning = self.write(broker.account, "receipt", body, key=f"receipt:{client_id}:sent")
+        self.forget(broker.account)
+        message = told(receipt) if receipt else f"It is not known whether the venue has it: {why}."
+        return Outcome(status=status, receipt=receipt, message=message, warnings=(warning,) if warning else ())
+
+    # ------------------------------------------------------------------------------------------------------ settlement
+
+    def reconcile(self, account: str) -> tuple[Settled, ...]:
+        """Import the fallback, settle every unfinished order, and look for orders the gate never sent."""
+        ledger, broker = self.ledger(), self.setup.brokers[account]
+        self.bring_home(ledger)
+        settled = self._settle(broker, ledger.unfinished(account), frozenset())
+        facts = self._readers[account].read(None)
+        self._foreign(broker, facts)
+        return settled
+
+    def _settle(
+        self, broker: Broker, unfinished: tuple[Recorded, ...], resting: frozenset[str] | set[str]
+    ) -> tuple[Settled, ...]:
+        def write(outcome: Settled) -> None:
+            recorded = outcome.recorded
+            if outcome.mismatch:
+                self.freeze(broker.account, "order_mismatch", f"order {recorded.client_order_id}: {outcome.message}")
+                return
+            status = outcome.status or OrderStatus.UNKNOWN
+            body = receipt_body(recorded.client_order_id, status, outcome.receipt, why=outcome.message)
+            self.write(
+                broker.account, "receipt", body, key=f"receipt:{recorded.client_order_id}:{recorded.status}:{status}"
+            )
+            self.forget(broker.account)
+
+        return settle_all(unfinished, broker, self.clock, resting, write)
+
+    def _doubts(self, ledger: Ledger, account: str, symbol: str) -> list[Stop]:
+        now = self.clock.now()
+        return [
+            (
+                "outcome_unknown",
+                f"Order {recorded.client_order_id} in {symbol} is of unknown outcome since {iso(recorded.at)}; it must be settled "
+                "first (`ordergate reconcile`).",
+            )
+            for recorded in ledger.unfinished(account)
+            if recorded.symbol == symbol and is_doubtful(recorded, now)
+        ]
+
+    # ---------------------------------------------------------------------------------------------------------- alarms
+
+    def freeze(self, account: str, code: str, message: str) -> None:
+        """Close an account for buys until a person resumes it, and raise an alarm."""
+        body = {"trading": TradingState.EXITS_ONLY.value, "by": "ordergate", "reason": message, "code": code}
+        try:
+            self.ledger().append(account, "trading", body, at=self.clock.now())
+        except LedgerError:
+            self.halt_by_file(f"{account}: {message}")
+        self.alarm(account, code, message)
+
+    def halt_by_file(self, reason: str) -> None:
+        """Halt where the ledger cannot hold it. Raises OSError when not even a file can be made."""
+        with self.halt_file.open("a", encoding="utf-8") as file:
+            file.write(f"{iso(self.clock.now())} {reason}\n")
+
+    def alarm(self, account: str, code: str, message: str, *, key: str | None = None) -> None:
+        change = StateChange(kind="alarm", account=account, code=code, message=message, at=self.clock.now())
+        self.write(account, "alarm", to_plain(change), key=key or f"alarm:{self.clock.new_id()}")
+        self.tell_state(change)
+
+    def newly(self, names: frozenset[str]) -> frozenset[str]:
+        """Those of the names that this process has not reported yet."""
+        new = names - self._reported
+        self._reported |= new
+        return new
+
+    def _foreign(self, broker: Broker, facts: Facts) -> list[Stop]:
+        open_orders = facts.report.open_orders if facts.report else ()
+        ours = self.ledger().known_wire_ids(
+            broker.account, tuple(order.client_order_id for order in open_orders if order.client_order_id)
+        )
+        foreign = [order for order in open_orders if order.client_order_id not in ours]
+        for order in foreign:
+            text = f"the venue shows an order the gate never sent: {order.side} {order.symbol}, venue order {order.order_id}"
+            if self.newly(frozenset({f"{broker.account}/{order.order_id}"})):
+                self.alarm(broker.account, "foreign_order", text, key=f"foreign:{order.order_id}")
+        if foreign and self.setup.config.gate.foreign_orders == "stop":
+            return [
+                (
+                    "foreign_orders",
+                    f"The venue shows {len(foreign)} open order(s) that the gate never sent (gate.foreign_orders).",
+                )
+            ]
+        return []
+
+    # -------------------------------------------------------------------------------------------------------- identity
+
+    def _identity_clash(self, ledger: Ledger, broker: Broker, state: AccountState, identity: str) -> str:
+        if state.identity is not None and state.identity != identity:
+            return (
+                f"Account {broker.account} was bound to the funds {state.identity} and the broker now speaks of {identity}; "
+                "give other funds another account name."
+            )
+        for name, bound in ledger.accounts().items():
+            if bound == identity and name != broker.account:
+                return (
+                    f"Accounts {name} and {broker.account} are the same funds at the venue; keep one of the two names."
+                )
+        return ""
+
+    def _bind(self, ledger: Ledger, account: str, identity: str) -> None:
+        try:
+            ledger.append(account, "bound", {"identity": identity}, at=self.clock.now(), key=f"bound:{identity}")
+        except AlreadyRecorded:
+            return  # another process bound it in this moment; the next look at the state says to what
+
+    # ---------------------------------------------------------------------------------------------------------- the rest
+
+    def new_id(self) -> str:
+        return f"og-{self.clock.new_id()}"
+
+    def tell_decision(self, decision: Decision) -> None:
+        self.setup.observers.tell("on_decision", decision=decision)
+
+    def tell_order(self, decision: Decision) -> None:
+        self.setup.observers.tell("on_order", order=decision.order, receipt=decision.receipt, status=decision.status)
+
+    def tell_state(self, change: StateChange) -> None:
+        self.setup.observers.tell("on_state", change=change)
+
+    def judge_again(self, recorded: Recorded) -> tuple[Verdict, ...]:
+        """The verdicts on a recorded decision, from its recorded facts and settings, by the rules active now."""
+        body = json.loads(recorded.decision)
+        if body["judged_on"] is None:
+            return ()
+        ledger = self.ledger()
+        made = json.loads(ledger.kept(recorded.account, body["setup"]))
+        gate = made["gate"]
+        on = body["judged_on"]
+        inputs = Inputs(
+            account=recorded.account,
+            order=from_plain(body["order"], Order),
+            gate=Gate(
+                rules=tuple(made["rules"]),
+                cash=tuple(gate["cash"]),
+                at_par=tuple(gate["at_par"]),
+                dust=Decimal(gate["dust"]),
+                max_positions=gate["max_positions"],
+                facts_age=gate["facts_age"],
+            ),
+            tiers=tuple(from_plain(tier, Tier) for tier in made["tiers"]),
+            profile=from_plain(made["profile"], BrokerProfile),
+            facts=from_plain(json.loads(ledger.kept(recorded.account, body["facts"])), Facts),
+            age=on["age"],
+            reservations=tuple(from_plain(one, Reservation) for one in on["reservations"]),
+            stops=tuple((code, sentence) for code, sentence in on["stops"]),
+            history=from_plain(on["history"], History),
+        )
+        return self._same_order(
+            made["rules"], judge(inputs, self._panel_of(made["rules"]), find_smallest=False).verdicts
+        )
+
+    def _panel_of(self, rules: Mapping[str, Mapping[str, Any]]) -> Panel:
+        active = {rule.name: rule for rule in self.setup.panel.rules}
+        found = [_with_settings(active[name], made["settings"]) for name, made in rules.items() if name in active]
+        return Panel(found, self.setup.config.gate.rule_budget, self.clock)
+
+    def _same_order(self, rules: Mapping[str, Any], verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+        asked = {verdict.rule for verdict in verdicts}
+        missing = [
+            refusal(name, "rule_not_active", "This rule is not active now.") for name in rules if name not in asked
+        ]
+        return (*verdicts, *missing)
+
+
+def _with_settings(rule: ActiveRule, settings: Any) -> ActiveRule:
+    return rule if settings is None else evolve(rule, settings=from_plain(settings, type(rule.settings)))
+
+
+def _not_sent(decision: Decision, why: str) -> Receipt:
+    return Receipt(
+        client_order_id=decision.venue_order.client_order_id if decision.venue_order else "",
+        symbol=decision.order.symbol,
+        side=decision.order.side,
+        status=OrderStatus.EXPIRED,
+        code="not_sent",
+        message=why,
+    )

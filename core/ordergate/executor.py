@@ -1,0 +1,374 @@
+"""The executor: the one path from an order to a broker.
+
+    order → parse strictly → known id? replay → ledger state → facts → round down → checks and rules on one snapshot
+          → one versioned insert (stale: again from the ledger state) → send once → receipt
+
+Exits take their own path (`ordergate.exits`), which never waits for rules.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, Final, Self
+
+from attrs import evolve, frozen
+
+from ordergate.amounts import exact
+from ordergate.band import Band
+from ordergate.broker import Broker, wire_id
+from ordergate.clock import Clock, SystemClock
+from ordergate.config import Config, config_from_values, read_config
+from ordergate.desk import Desk, Snapshot, Stop
+from ordergate.errors import ConfigError, InputError, LedgerBusy, LedgerError
+from ordergate.exits import Exits
+from ordergate.judge import Inputs, Judgement, band, judge
+from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation
+from ordergate.models import Decision, History, Order, OrderStatus, PastOrder, Side, StateChange, VenueOrder, Verdict
+from ordergate.outcome import CONTENDED, LEDGER_DOWN, as_recorded, digest_of, judged, replay, sent
+from ordergate.records import canonical, to_plain
+from ordergate.settlement import Settled
+from ordergate.setup import Setup, set_up
+from ordergate.sizing import is_exit
+from ordergate.trading import Halted, Trading
+
+__all__ = ["Executor"]
+
+_TRIES: Final = 200  # of the whole decision, while others keep changing the account
+_PAUSE: Final = (0.0002, 0.002)
+_DAY: Final = 86_400.0
+
+
+class Executor:
+    """Judges orders and sends those that every active rule approves. Safe to share between threads.
+
+    One executor serves every account of its config. Processes that trade the same accounts share the ledger, and
+    nothing else.
+    """
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.setup: Setup = set_up(config, self.clock)
+        self.desk = Desk(self.setup, self.clock)
+        self.trading = Trading(self.desk)
+        self._exits = Exits(self.desk)
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str] = "ordergate.toml", *, clock: Clock | None = None) -> Self:
+        """Read a config file. Raises ConfigError when it cannot be read at all; what else is wrong closes buys only."""
+        return cls(read_config(path), clock=clock)
+
+    @classmethod
+    def from_values(
+        cls, values: Mapping[str, object], *, folder: str | os.PathLike[str] = ".", clock: Clock | None = None
+    ) -> Self:
+        """The same from a mapping shaped like the config file; relative paths count from `folder`."""
+        return cls(config_from_values(values, folder), clock=clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the observers finish and close the ledger."""
+        self.desk.close()
+
+    # ------------------------------------------------------------------------------------------------------- orders
+
+    def check(self, order: Order) -> Decision:
+        """What `submit` would decide now, by the same code. Nothing is sent, recorded or bound.
+
+        Raises InputError for an order that cannot be taken, ConfigError when the set-up forbids it.
+        """
+        order = self._named(order)
+        with exact():
+            if is_exit(order, self.config.gate.cash):
+                decision = self._exits.check(order)
+            else:
+                decision = self._buy(order, send=False)
+        self.desk.tell_decision(decision)
+        return decision
+
+    def submit(self, order: Order) -> Decision:
+        """Judge the order, record the decision, and send it if it may pass.
+
+        The answer says what became of it: refused, rejected, open, filled, or unknown. A client order id that was
+        recorded before gets the recorded outcome, marked `replayed`. Raises InputError for an order that cannot be taken
+        (IdConflict: its id names another order), ConfigError when the set-up forbids it.
+        """
+        order = self._named(order)
+        with exact():
+            if is_exit(order, self.config.gate.cash):
+                return self._exits.submit(order)
+            return self._buy(order, send=True)
+
+    def cancel(self, client_order_id: str, *, account: str | None = None) -> Decision:
+        """Cancel what is left of an order. Works in every trading state, and without the ledger."""
+        with exact():
+            return self._exits.cancel(self.account_name(account), client_order_id)
+
+    def limits(self, symbol: str, *, account: str | None = None, limit: Decimal | str | None = None) -> Limits:
+        """The band of sizes that a buy could have now, and who bounds it. `limit`: of a limit order, sized in base."""
+        order = Order.buy(
+            symbol, account=self.account_name(account), limit=limit, **{"amount" if limit else "spend": "1"}
+        )
+        with exact():
+            inputs, _, _ = self._inputs(order, self._broker(order), None, bind=False)
+            judgement, found, unit, currency = band(inputs, self.setup.panel)
+        return Limits(judgement=judgement, band=found, unit=unit, currency=currency)
+
+    # ---------------------------------------------------------------------------------------------------- around them
+
+    def account_name(self, name: str | None) -> str:
+        """The account meant: by name, or the only one there is. Raises InputError."""
+        accounts = list(self.config.accounts)
+        if name is None and len(accounts) == 1:
+            return accounts[0]
+        if name is None:
+            raise InputError("account", None, f"name one of {', '.join(accounts) or '(the config has none)'}")
+        if name not in self.config.accounts:
+            close = get_close_matches(name, accounts, 1)
+            raise InputError(
+                "account", name, f"did you mean {close[0]}?" if close else f"the config has {', '.join(accounts)}"
+            )
+        return name
+
+    def halt(self, *, by: str, reason: str, account: str | None = None, keep_open: bool = False) -> Halted:
+        """Set exits only, for one account or all, and cancel open buys. Halts also where the ledger cannot say so."""
+        with exact():
+            return self.trading.halt(account, by=by, reason=reason, keep_open=keep_open, cancel=self._exits.cancel)
+
+    def resume(self, *, by: str, reason: str, account: str | None = None) -> StateChange:
+        """Set active again. Needs a name and a reason."""
+        return self.trading.resume(account, by=by, reason=reason)
+
+    def reconcile(self, account: str | None = None) -> Mapping[str, tuple[Settled, ...]]:
+        """Settle every unfinished order of one account, or all; import the fallback; look for orders nobody sent here."""
+        names = [self.account_name(account)] if account else list(self.setup.brokers)
+        with exact():
+            return {name: self.desk.reconcile(name) for name in names}
+
+    def status(self) -> Mapping[str, Any]:
+        """Trading state, set-up problems and unfinished orders, as plain values."""
+        return self.trading.status()
+
+    def explain(self, client_order_id: str, *, account: str | None = None) -> Explained:
+        """Judge a recorded decision again from what was recorded, and say whether the verdicts are the same."""
+        name = self.account_name(account)
+        recorded = self.desk.ledger().find(name, client_order_id)
+        if recorded is None:
+            raise InputError("client_order_id", client_order_id, f"account {name} has no decision under this id")
+        with exact():
+            again = self.desk.judge_again(recorded)
+        return Explained(decision=replay(recorded), again=again)
+
+    # ------------------------------------------------------------------------------------------------------- the path
+
+    def _named(self, order: Order) -> Order:
+        if type(order) is not Order:
+            raise InputError("order", order, "build it with Order.buy(...) or Order.sell(...)")
+        return evolve(order, account=self.account_name(order.account))
+
+    def _broker(self, order: Order) -> Broker:
+        name = self.account_name(order.account)
+        if self.setup.problems:
+            raise ConfigError(self.setup.problems)
+        if name in self.setup.broken:
+            raise ConfigError(self.setup.broken[name])
+        return self.setup.brokers[name]
+
+    def _buy(self, order: Order, *, send: bool) -> Decision:
+        broker = self._broker(order)
+        ledger, trouble = self._ledger()
+        if ledger is None:
+            return self._unrecorded(order, broker, LEDGER_DOWN, trouble)
+        try:
+            known = self._known(ledger, order) if send else None
+            if known is not None:
+                return known
+            order = order if order.client_order_id or not send else evolve(order, client_order_id=self.desk.new_id())
+            self.desk.bring_home(ledger)
+            snapshot: Snapshot | None = None
+            for _ in range(_TRIES):
+                inputs, state, snapshot = self._inputs(order, broker, snapshot, bind=send)
+                judgement = judge(inputs, self.setup.panel)
+                self._react(judgement, broker.account)
+                if not send or state is None:
+                    return judged(order, inputs, judgement, self.clock.now(), checked_only=not send)
+                decision, taken = self._record(ledger, order, broker, inputs, judgement, state)
+                if taken:
+                    self._give_up_gone(ledger, broker.account, judgement, inputs)
+                    self.desk.tell_decision(decision)
+                    return self._send(decision, broker) if decision.approved else decision
+                known = self._known(ledger, order)
+                if known is not None:
+                    return known
+                self.clock.sleep(self.clock.jitter(*_PAUSE))
+        except LedgerBusy as error:
+            return self._unrecorded(order, broker, CONTENDED, str(error))
+        except LedgerError as error:
+            return self._unrecorded(order, broker, LEDGER_DOWN, str(error))
+        return self._unrecorded(order, broker, CONTENDED, f"the account changed {_TRIES} times while it was judged")
+
+    def _inputs(
+        self, order: Order, broker: Broker, previous: Snapshot | None, *, bind: bool, stop: Stop | None = None
+    ) -> tuple[Inputs, AccountState | None, Snapshot]:
+        """The snapshot to judge on. The ledger is read before the facts are begun, never after."""
+        desk, name, gate = self.desk, broker.account, self.config.gate
+        state: AccountState | None = None
+        stops: list[tuple[str, str]] = [stop] if stop else []
+        history = History()
+        if stop is None:
+            state, found = desk.state(broker)
+            stops += found
+            if self.setup.panel.wants_history:
+                history = self._history(name)
+        snapshot = desk.facts(broker, order.symbol, state, previous)
+        if state is not None:
+            snapshot, state, found = desk.agree(broker, order.symbol, snapshot, state, bind=bind)
+            stops += found
+        inputs = Inputs(
+            account=name,
+            order=order,
+            gate=gate,
+            tiers=self.config.tiers,
+            profile=broker.profile,
+            facts=snapshot.facts,
+            age=self.clock.monotonic() - snapshot.begun,
+            reservations=state.reservations if state else (),
+            stops=(*self.setup.refusals, *stops),
+            history=history,
+        )
+        return inputs, state, snapshot
+
+    def _record(
+        self, ledger: Ledger, order: Order, broker: Broker, inputs: Inputs, judgement: Judgement, state: AccountState
+    ) -> tuple[Decision, bool]:
+        """The one insert. False when the snapshot is stale, or the id was recorded by somebody else meanwhile."""
+        now = self.clock.now()
+        decision = judged(order, inputs, judgement, now)
+        reservation: Reservation | None = None
+        if judgement.approved and judgement.sized is not None and inputs.facts.report is not None:
+            sized, client_id = judgement.sized, str(order.client_order_id)
+            venue_order = VenueOrder(
+                account=broker.account,
+                symbol=order.symbol,
+                side=order.side,
+                spend=sized.spend,
+                amount=sized.amount,
+                limit=sized.limit,
+                client_order_id=wire_id(inputs.facts.report.identity, client_id),
+                send_by=now + self.config.gate.send_within,
+            )
+            decision = evolve(decision, venue_order=venue_order)
+            reservation = Reservation(
+                client_order_id=client_id,
+                wire_id=venue_order.client_order_id,
+                symbol=order.symbol,
+                gives=sized.purchase.gives,
+                takes=sized.purchase.takes,
+                needs=sized.needs,
+                size=sized.purchase.size,
+            )
+        body = as_recorded(
+            decision,
+            inputs,
+            reservation,
+            facts=ledger.keep(broker.account, canonical(inputs.facts)),
+            setup=ledger.keep(broker.account, canonical(self.setup.recorded(broker.account))),
+        )
+        key = f"order:{order.client_order_id}"
+        try:
+            row = ledger.append(broker.account, "decision", body, at=now, key=key, judged_on=state)
+        except AlreadyRecorded:
+            return decision, False
+        return decision, row is not None
+
+    def _send(self, decision: Decision, broker: Broker) -> Decision:
+        """Send what was recorded, once, and write down what is known of it."""
+        outcome = self.desk.place(decision, broker)
+        final = sent(decision, outcome)
+        self.desk.tell_order(final)
+        return final
+
+    def _give_up_gone(self, ledger: Ledger, account: str, judgement: Judgement, inputs: Inputs) -> None:
+        if judgement.gone:
+            body = {"gone": judgement.gone, "facts_begun": inputs.facts.begun}
+            ledger.append(account, "settled", body, at=self.clock.now())
+
+    def _known(self, ledger: Ledger, order: Order) -> Decision | None:
+        """The recorded outcome under this id. Raises IdConflict when it was recorded for another order."""
+        if order.client_order_id is None:
+            return None
+        recorded = ledger.find(str(order.account), order.client_order_id)
+        return None if recorded is None else replay(recorded, digest_of(order))
+
+    def _unrecorded(self, order: Order, broker: Broker, code: str, sentence: str) -> Decision:
+        """A refusal because the ledger cannot record an approval. Facts and rules still speak; nothing is bound."""
+        inputs, _, _ = self._inputs(order, broker, None, bind=False, stop=(code, f"{sentence.rstrip('.')}."))
+        judgement = judge(inputs, self.setup.panel, find_smallest=False)
+        return judged(order, inputs, judgement, self.clock.now())
+
+    def _react(self, judgement: Judgement, account: str) -> None:
+        """A rule that hung or meddled closes the gate until a person has looked."""
+        overran = self.desk.newly(self.setup.panel.overran)
+        for name in overran:
+            self.desk.freeze(account, "rule_overran", f"rule {name} did not answer in time")
+        if judgement.meddled:
+            self.desk.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
+
+    def _ledger(self) -> tuple[Ledger | None, str]:
+        try:
+            return self.desk.ledger(), ""
+        except LedgerError as error:
+            return None, str(error)
+
+    def _history(self, account: str) -> History:
+        orders = []
+        for recorded in self.desk.ledger().recent(account, self.clock.now() - _DAY, 1000):
+            if recorded.wire_id is not None:
+                orders.append(_past(recorded))
+        return History(orders=tuple(orders))
+
+
+@frozen(kw_only=True)
+class Limits:
+    """The sizes that would pass now. `band` counts in steps of `unit`, which is in `currency`; None: no size passes."""
+
+    judgement: Judgement
+    band: Band | None
+    unit: Decimal
+    currency: str
+
+
+@frozen(kw_only=True)
+class Explained:
+    """A recorded decision and the verdicts that the same facts get now."""
+
+    decision: Decision
+    again: tuple[Verdict, ...]
+
+    @property
+    def same(self) -> bool:
+        def seen(verdicts: tuple[Verdict, ...]) -> list[Any]:
+            return [to_plain(verdict) for verdict in verdicts]
+
+        return seen(self.decision.verdicts) == seen(self.again)
+
+
+def _past(recorded: Recorded) -> PastOrder:
+    decision = replay(recorded)
+    size = decision.purchase.size if decision.purchase else Decimal(0)
+    return PastOrder(
+        client_order_id=recorded.client_order_id,
+        symbol=recorded.symbol,
+        side=decision.order.side if decision.order else Side.BUY,
+        size=size,
+        status=decision.status if decision.status is not OrderStatus.APPROVED else OrderStatus.UNKNOWN,
+        at=recorded.at,
+    )

@@ -1,0 +1,391 @@
+"""Exits and cancels: the path that nothing may block.
+
+No rule is asked and nothing is waited for longer than a few seconds. Facts make an exit better, cut to the step and to
+what is there; without them it goes as asked. The ledger records it where it can, else the fallback does. It is still
+sent at most once: an id that is recorded anywhere, or found at the venue, is never sent again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from attrs import evolve, frozen
+
+from ordergate.broker import Broker, Mismatch, wire_id
+from ordergate.calls import Failed
+from ordergate.desk import Desk
+from ordergate.errors import BrokerError, ConfigError, IdConflict, InputError, LedgerError
+from ordergate.ledger import SENDING, Recorded
+from ordergate.models import (
+    AccountReport,
+    Decision,
+    FactsSummary,
+    Market,
+    Order,
+    OrderStatus,
+    Receipt,
+    Side,
+    VenueOrder,
+    Verdict,
+)
+from ordergate.outcome import REFUSED, Outcome, as_recorded, decision_of, digest_of, replay, sent, told
+from ordergate.panel import refusal
+from ordergate.records import from_plain
+from ordergate.settlement import is_doubtful, receipt_body, settle_one, venue_order_of
+from ordergate.sizing import round_exit
+
+__all__ = ["Exits"]
+
+_QUICK = 1.0  # seconds an emergency waits for a step it would like to know
+
+
+@frozen(kw_only=True)
+class _Seen:
+    """What could be had of the facts in time."""
+
+    report: AccountReport | None
+    market: Market | None
+
+    def available(self, currency: str) -> Decimal | None:
+        if self.report is None:
+            return None
+        return next((held.available for held in self.report.holdings if held.currency == currency), Decimal(0))
+
+
+class Exits:
+    """Sells into cash, and cancels, for every account whose own section and broker are sound."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._identities: dict[str, str] = {}
+
+    def check(self, order: Order) -> Decision:
+        """What would be sent now. Exits meet no rules, so there is nothing to refuse but a zero size."""
+        broker = self._broker(order)
+        return self._decided(order, broker, self._look(order, broker), [], checked_only=True)
+
+    def submit(self, order: Order) -> Decision:
+        broker = self._broker(order)
+        known = self._known(order, broker)
+        if known is not None:
+            return known
+        order = order if order.client_order_id else evolve(order, client_order_id=self._desk.new_id())
+        warnings = self._cancel_resting(order, broker) if order.force_liquidate else self._settle_first(order, broker)
+        decision = self._decided(order, broker, self._look(order, broker), warnings)
+        warning = self._write(decision, broker)
+        known = self._known(order, broker, written=decision) if warning is None else None
+        if known is not None:
+            return known
+        decision = evolve(decision, warnings=(*decision.warnings, *([warning] if warning else ())))
+        self._desk.tell_decision(decision)
+        if not decision.approved:
+            return decision
+        final = sent(decision, self._desk.place(decision, broker))
+        self._desk.tell_order(final)
+        return final
+
+    def cancel(self, account: str, client_order_id: str) -> Decision:
+        """Cancel what is left of an order, found in the ledger, the fallback or at the venue. Raises InputError."""
+        broker = self._broker_of(account)
+        decision = self._decision_of(account, client_order_id)
+        if decision is None or decision.venue_order is None:
+            decision = self._open_at_venue(broker, client_order_id)
+        order = decision.venue_order
+        if order is None:
+            raise InputError("client_order_id", client_order_id, f"account {account} knows no order under this id")
+        seconds = self._desk.setup.config.gate.deadline
+        try:
+            receipt = broker.cancel_order(order, seconds)
+            outcome = Outcome(status=receipt.status, receipt=receipt, message=told(receipt))
+        except Failed as failed:
+            message = f"The venue did not acknowledge the cancel: {failed}."
+            outcome = Outcome(status=OrderStatus.UNKNOWN, receipt=None, message=message)
+        if outcome.receipt is not None:
+            body = receipt_body(client_order_id, outcome.status, outcome.receipt, why="cancelled on request")
+            warning = self._desk.write(
+                account, "receipt", body, key=f"receipt:{client_order_id}:cancel:{outcome.status}"
+            )
+            outcome = evolve(outcome, warnings=(warning,) if warning else ())
+        self._desk.forget(account)
+        final = sent(decision, outcome)
+        self._desk.tell_order(final)
+        return final
+
+    # ------------------------------------------------------------------------------------------------------ the steps
+
+    def _broker(self, order: Order) -> Broker:
+        return self._broker_of(str(order.account))
+
+    def _broker_of(self, account: str) -> Broker:
+        setup = self._desk.setup
+        if account in setup.broken:
+            raise ConfigError(setup.broken[account])
+        return setup.brokers[account]
+
+    def _look(self, order: Order, broker: Broker) -> _Seen:
+        """Facts under a short deadline. An emergency asks only for what it cannot do without."""
+        gate = self._desk.setup.config.gate
+        report: AccountReport | None = None
+        market: Market | None = None
+        if order.all or not order.force_liquidate:
+            try:
+                report = broker.get_account(gate.exit_facts)
+                self._identities[broker.account] = report.identity
+            except BrokerError:
+                report = None
+        try:
+            seconds = _QUICK if order.force_liquidate else gate.exit_facts
+            market = self._desk.reader(broker.account).market(order.symbol, seconds=seconds)
+        except BrokerError:
+            market = None
+        return _Seen(report=report, market=market)
+
+    def _decided(
+        self, order: Order, broker: Broker, seen: _Seen, warnings: list[str], *, checked_only: bool = False
+    ) -> Decision:
+        """The exit as it would be sent: cut to what is there and to the step. Only nothing at all is refused."""
+        base = order.symbol.split("-")[0]
+        amount, limit = round_exit(order, seen.market, seen.available(base))
+        now = self._desk.clock.now()
+        decision = Decision(
+            status=OrderStatus.APPROVED,
+            order=order,
+            is_exit=True,
+            checked_only=checked_only,
+            message="An exit always passes.",
+            at=now,
+            facts=_summary(seen),
+        )
+        verdict: Verdict | None = None
+        if amount is None:
+            verdict = refusal(
+                "gate.exit", "no_balance", "How much `all` is cannot be read from the venue now; name an amount."
+            )
+        elif amount <= 0:
+            verdict = refusal(
+                "gate.exit",
+                "nothing_to_sell",
+                f"There is no {base} to sell in this account, or less than one step of {order.symbol}.",
+                observed=Decimal(0),
+                limit=seen.market.amount_step if seen.market else None,
+            )
+        if verdict is not None:
+            return evolve(
+                decision, status=OrderStatus.REFUSED, error=REFUSED, message=verdict.message, verdicts=(verdict,)
+            )
+        if order.amount is not None and amount is not None and amount < order.amount:
+            warnings = [
+                *warnings,
+                f"The amount was cut from {order.amount} to {amount} {base}: more is not there, or not in whole steps.",
+            ]
+        if seen.report is None and not order.force_liquidate:
+            warnings = [*warnings, "The venue's balances could not be read in time; the amount goes as asked."]
+        venue_order = VenueOrder(
+            account=broker.account,
+            symbol=order.symbol,
+            side=Side.SELL,
+            spend=None,
+            amount=amount,
+            limit=limit,
+            client_order_id=wire_id(self._identity(broker), str(order.client_order_id)),
+            send_by=now + self._desk.setup.config.gate.send_within,
+        )
+        return evolve(decision, venue_order=venue_order, warnings=tuple(warnings))
+
+    def _write(self, decision: Decision, broker: Broker) -> str | None:
+        body = as_recorded(decision, None, None, facts=None, setup=None)
+        key = f"order:{decision.order.client_order_id}"
+        return self._desk.write(broker.account, "decision", body, key=key)
+
+    def _identity(self, broker: Broker) -> str:
+        """The venue's name for the funds, from whoever can still say it."""
+        if broker.account not in self._identities:
+            try:
+                known = self._desk.ledger().accounts().get(broker.account)
+            except LedgerError:
+                known = None
+            if known is None:
+                # Neither venue nor ledger can say it. The id is then unique to the account's name, which serves as well.
+                return f"account:{broker.account}"
+            self._identities[broker.account] = known
+        return self._identities[broker.account]
+
+    # --------------------------------------------------------------------------------------------------- already known?
+
+    def _known(self, order: Order, broker: Broker, *, written: Decision | None = None) -> Decision | None:
+        """The outcome recorded under this id, wherever it stands; None when it is new.
+
+        With `written`, what was just written is not taken for somebody else's order.
+        """
+        if order.client_order_id is None:
+            return None
+        try:
+            recorded = self._desk.ledger().find(broker.account, order.client_order_id)
+        except LedgerError:
+            self._desk.drop_ledger()
+            return self._known_elsewhere(order, broker) if written is None else None
+        if recorded is None:
+            return None if written else self._in_fallback(order, broker)
+        if written is not None and json.loads(recorded.decision)["venue_order"] == _plain_order(written):
+            return None
+        return replay(recorded, digest_of(order))
+
+    def _known_elsewhere(self, order: Order, broker: Broker) -> Decision | None:
+        """With the ledger out of reach: the fallback, then the venue itself."""
+        found = self._in_fallback(order, broker)
+        if found is not None:
+            return found
+        seen = _Seen(report=None, market=None)
+        asked = self._decided(evolve(order, all=False, amount=order.amount or Decimal(1)), broker, seen, []).venue_order
+        if asked is None:
+            return None
+        try:
+            receipt = broker.find_order(evolve(asked, spend=None, amount=None), self._desk.setup.config.gate.exit_facts)
+        except Mismatch as mismatch:
+            raise IdConflict(
+                "client_order_id", order.client_order_id, f"the venue has another order under it: {mismatch}"
+            ) from mismatch
+        except BrokerError:
+            return None
+        return None if receipt is None else _found_at_venue(order, asked, receipt)
+
+    def _in_fallback(self, order: Order, broker: Broker) -> Decision | None:
+        decision = self._from_fallback(broker.account, str(order.client_order_id))
+        if decision is None:
+            return None
+        if digest_of(decision.order) != digest_of(order):
+            raise IdConflict("client_order_id", order.client_order_id, "it was used for another order; use a new id")
+        return evolve(decision, replayed=True, advice="This id was used before; use a new id for a new order.")
+
+    def _from_fallback(self, account: str, client_order_id: str) -> Decision | None:
+        lines = self._desk.fallback.find(account, client_order_id)
+        first = next((line for line in lines if line["kind"] == "decision"), None)
+        if first is None:
+            return None
+        decision = decision_of(first, 0.0)
+        if not decision.approved:
+            return decision
+        heard = [line for line in lines if line["kind"] == "receipt"]
+        if not heard:
+            return sent(
+                decision, Outcome(status=OrderStatus.UNKNOWN, receipt=None, message="Its outcome is not known.")
+            )
+        receipt = None if heard[-1]["receipt"] is None else from_plain(heard[-1]["receipt"], Receipt)
+        message = told(receipt) if receipt else "Its outcome is not known."
+        return sent(decision, Outcome(status=OrderStatus(heard[-1]["status"]), receipt=receipt, message=message))
+
+    def _decision_of(self, account: str, client_order_id: str) -> Decision | None:
+        try:
+            recorded = self._desk.ledger().find(account, client_order_id)
+        except LedgerError:
+            self._desk.drop_ledger()
+            return self._from_fallback(account, client_order_id)
+        return replay(recorded) if recorded else self._from_fallback(account, client_order_id)
+
+    def _open_at_venue(self, broker: Broker, client_order_id: str) -> Decision:
+        """An order that is recorded nowhere, looked for among the venue's open ones by the id it would have there."""
+        try:
+            report = broker.get_account(self._desk.setup.config.gate.exit_facts)
+        except BrokerError as error:
+            raise InputError(
+                "client_order_id", client_order_id, f"it is recorded nowhere, and the venue could not be asked: {error}"
+            ) from error
+        on_wire = wire_id(report.identity, client_order_id)
+        for resting in report.open_orders:
+            if resting.client_order_id in (on_wire, client_order_id):
+                order = Order(
+                    symbol=resting.symbol,
+                    side=resting.side,
+                    amount=resting.amount_left,
+                    limit=resting.limit or Decimal(1),
+                )
+                venue_order = VenueOrder(
+                    account=broker.account,
+                    symbol=resting.symbol,
+                    side=resting.side,
+                    spend=None,
+                    amount=None,
+                    limit=resting.limit,
+                    client_order_id=str(resting.client_order_id),
+                    send_by=0.0,
+                )
+                return Decision(status=OrderStatus.OPEN, order=order, venue_order=venue_order)
+        raise InputError("client_order_id", client_order_id, f"account {broker.account} knows no order under this id")
+
+    # --------------------------------------------------------------------------------------------------- before a sell
+
+    def _unfinished(self, order: Order, broker: Broker, wanted: Callable[[Recorded], bool]) -> list[Recorded]:
+        try:
+            found = self._desk.ledger().unfinished(broker.account)
+        except LedgerError:
+            return []
+        return [one for one in found if one.symbol == order.symbol and wanted(one)]
+
+    def _settle_first(self, order: Order, broker: Broker) -> list[str]:
+        """While an earlier sell of the symbol is of unknown outcome, settle it, for a few seconds."""
+        clock = self._desk.clock
+        deadline = clock.monotonic() + self._desk.setup.config.gate.exit_settle
+
+        def in_doubt(one: Recorded) -> bool:
+            return one.is_exit and (one.status == SENDING or is_doubtful(one, clock.now()))
+
+        while True:
+            doubtful = self._unfinished(order, broker, in_doubt)
+            if not doubtful:
+                return []
+            for recorded in doubtful:
+                settled = settle_one(recorded, broker, clock, max(0.1, deadline - clock.monotonic()))
+                if settled.status is not None:
+                    body = receipt_body(recorded.client_order_id, settled.status, settled.receipt, why=settled.message)
+                    key = f"receipt:{recorded.client_order_id}:{recorded.status}:{settled.status}"
+                    self._desk.write(broker.account, "receipt", body, key=key)
+            if clock.monotonic() >= deadline:
+                break
+            clock.sleep(0.05)
+        names = ", ".join(one.client_order_id for one in self._unfinished(order, broker, in_doubt))
+        return (
+            [
+                f"An earlier sell of {order.symbol} is of unknown outcome ({names}); this one is capped at what is available now."
+            ]
+            if names
+            else []
+        )
+
+    def _cancel_resting(self, order: Order, broker: Broker) -> list[str]:
+        """An emergency first takes its own symbol's resting orders out of the way; what is not acknowledged is named."""
+        resting = self._unfinished(
+            order, broker, lambda one: one.status in (OrderStatus.OPEN, OrderStatus.PARTLY_FILLED)
+        )
+        warnings = [f"Forced liquidation: {order.reason}."]
+        for recorded in resting:
+            try:
+                receipt = broker.cancel_order(venue_order_of(recorded), self._desk.setup.config.gate.exit_facts)
+            except Failed as failed:
+                warnings.append(f"The cancel of {recorded.client_order_id} was not acknowledged: {failed}.")
+                continue
+            body = receipt_body(
+                recorded.client_order_id, receipt.status, receipt, why="cancelled by a forced liquidation"
+            )
+            key = f"receipt:{recorded.client_order_id}:cancel:{receipt.status}"
+            self._desk.write(broker.account, "receipt", body, key=key)
+        return warnings
+
+
+def _summary(seen: _Seen) -> FactsSummary | None:
+    if seen.report is None:
+        return None
+    return FactsSummary(equity=None, cash=None, positions=(), tier=None, ages={"account": 0.0})
+
+
+def _plain_order(decision: Decision) -> Any:
+    from ordergate.records import to_plain
+
+    return None if decision.venue_order is None else to_plain(decision.venue_order)
+
+
+def _found_at_venue(order: Order, asked: VenueOrder, receipt: Receipt) -> Decision:
+    decision = Decision(status=OrderStatus.APPROVED, order=order, is_exit=True, venue_order=asked, replayed=True)
+    return sent(decision, Outcome(status=receipt.status, receipt=receipt, message=told(receipt)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -37,7 +37,7 @@ from ordergate.outcome import Outcome, told
 from ordergate.panel import ActiveRule, Panel, refusal
 from ordergate.records import from_plain, to_plain
 from ordergate.settings import Gate
-from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all
+from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all, venue_order_of
 from ordergate.setup import Setup
 
 __all__ = ["Desk", "Snapshot", "Stop"]
@@ -229,6 +229,21 @@ class Desk:
         self._foreign(broker, facts)
         return settled
 
+    def settle_by_hand(self, recorded: Recorded, status: OrderStatus, *, by: str, reason: str) -> None:
+        """Write down a person's word on an order of unknown outcome."""
+        order = venue_order_of(recorded)
+        receipt = Receipt(
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            status=status,
+            code="settled_by_person",
+            message=f"{reason} ({by})",
+        )
+        body = receipt_body(recorded.client_order_id, status, receipt, why=reason, by=by)
+        self.ledger().append(recorded.account, "receipt", body, at=self.clock.now())
+        self.forget(recorded.account)
+
     def _settle(
         self, broker: Broker, unfinished: tuple[Recorded, ...], resting: frozenset[str] | set[str]
     ) -> tuple[Settled, ...]:
@@ -352,7 +367,7 @@ class Desk:
             account=recorded.account,
             order=from_plain(body["order"], Order),
             gate=Gate(
-                rules=tuple(made["rules"]),
+                rules=tuple(rule["name"] for rule in made["rules"]),
                 cash=tuple(gate["cash"]),
                 at_par=tuple(gate["at_par"]),
                 dust=Decimal(gate["dust"]),
@@ -367,21 +382,22 @@ class Desk:
             stops=tuple((code, sentence) for code, sentence in on["stops"]),
             history=from_plain(on["history"], History),
         )
-        return self._same_order(
-            made["rules"], judge(inputs, self._panel_of(made["rules"]), find_smallest=False).verdicts
-        )
+        verdicts = judge(inputs, self._panel_of(made["rules"]), find_smallest=False).verdicts
+        return (*verdicts, *_missing(made["rules"], verdicts))
 
-    def _panel_of(self, rules: Mapping[str, Mapping[str, Any]]) -> Panel:
+    def _panel_of(self, rules: Sequence[Mapping[str, Any]]) -> Panel:
         active = {rule.name: rule for rule in self.setup.panel.rules}
-        found = [_with_settings(active[name], made["settings"]) for name, made in rules.items() if name in active]
+        found = [_with_settings(active[made["name"]], made["settings"]) for made in rules if made["name"] in active]
         return Panel(found, self.setup.config.gate.rule_budget, self.clock)
 
-    def _same_order(self, rules: Mapping[str, Any], verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
-        asked = {verdict.rule for verdict in verdicts}
-        missing = [
-            refusal(name, "rule_not_active", "This rule is not active now.") for name in rules if name not in asked
-        ]
-        return (*verdicts, *missing)
+
+def _missing(rules: Sequence[Mapping[str, Any]], verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    asked = {verdict.rule for verdict in verdicts}
+    return tuple(
+        refusal(made["name"], "rule_not_active", "This rule is not active now.")
+        for made in rules
+        if made["name"] not in asked
+    )
 
 
 def _with_settings(rule: ActiveRule, settings: Any) -> ActiveRule:

@@ -26,13 +26,13 @@ from ordergate.errors import ConfigError, InputError, LedgerBusy, LedgerError
 from ordergate.exits import Exits
 from ordergate.judge import Inputs, Judgement, band, judge
 from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation
-from ordergate.models import Decision, History, Order, OrderStatus, PastOrder, Side, StateChange, VenueOrder, Verdict
+from ordergate.models import Decision, History, Order, OrderStatus, PastOrder, StateChange, VenueOrder, Verdict
 from ordergate.outcome import CONTENDED, LEDGER_DOWN, as_recorded, digest_of, judged, replay, sent
 from ordergate.records import canonical, to_plain
-from ordergate.settlement import Settled
+from ordergate.settlement import Settled, is_doubtful
 from ordergate.setup import Setup, set_up
 from ordergate.sizing import is_exit
-from ordergate.trading import Halted, Trading
+from ordergate.trading import Halted, Trading, check_words
 
 __all__ = ["Executor"]
 
@@ -152,6 +152,26 @@ class Executor:
         names = [self.account_name(account)] if account else list(self.setup.brokers)
         with exact():
             return {name: self.desk.reconcile(name) for name in names}
+
+    def settle_by_hand(
+        self, client_order_id: str, status: OrderStatus | str, *, by: str, reason: str, account: str | None = None
+    ) -> Decision:
+        """A person's word on an order whose outcome nobody else can tell: `expired` (it never was), `filled`, `cancelled`.
+
+        Raises InputError for an order whose outcome is known, or may still change by itself.
+        """
+        name = self.account_name(account)
+        ledger = self.desk.ledger()
+        recorded = ledger.find(name, client_order_id)
+        allowed = (OrderStatus.EXPIRED, OrderStatus.FILLED, OrderStatus.CANCELLED)
+        if status not in allowed:
+            raise InputError("as", str(status), f"use {', '.join(allowed)}")
+        if recorded is None or not is_doubtful(recorded, self.clock.now()):
+            raise InputError("client_order_id", client_order_id, "only an order of unknown outcome is settled by hand")
+        for field, text in (("by", by), ("reason", reason)):
+            check_words(field, text)
+        self.desk.settle_by_hand(recorded, OrderStatus(status), by=by, reason=reason)
+        return replay(ledger.find(name, client_order_id) or recorded)
 
     def status(self) -> Mapping[str, Any]:
         """Trading state, set-up problems and unfinished orders, as plain values."""
@@ -367,7 +387,7 @@ def _past(recorded: Recorded) -> PastOrder:
     return PastOrder(
         client_order_id=recorded.client_order_id,
         symbol=recorded.symbol,
-        side=decision.order.side if decision.order else Side.BUY,
+        side=decision.order.side,
         size=size,
         status=decision.status if decision.status is not OrderStatus.APPROVED else OrderStatus.UNKNOWN,
         at=recorded.at,

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from ordergate.broker import Broker
 from ordergate.clock import Clock
-from ordergate.config import AccountConfig, Config, bind
+from ordergate.config import AccountConfig, Bound, Config, bind
 from ordergate.errors import PluginError, Problem
 from ordergate.hookspecs import BROKER, OBSERVER, RULE, Kind
 from ordergate.observers import Observers
@@ -53,14 +53,15 @@ class Setup:
             },
             "tiers": to_plain(self.config.tiers),
             "profile": to_plain(self.brokers[account].profile),
-            "rules": {
-                rule.name: {
+            "rules": [
+                {
+                    "name": rule.name,
                     "distribution": rule.distribution,
                     "version": rule.version,
                     "settings": None if rule.settings is None else to_plain(rule.settings),
                 }
                 for rule in self.panel.rules
-            },
+            ],
             "config": self.config.digest,
         }
 
@@ -157,6 +158,6 @@ class _Builder:
             if table:
                 return None, [Problem(where, "the plugin has no settings", "take the table out")]
             return None, []
-        bound = bind(plugin.settings_class, table, where, self._config.folder, account=account)
+        bound: Bound[Any] = bind(plugin.settings_class, table, where, self._config.folder, account=account)
         self._origins.update(bound.origins)
         return bound.value, list(bound.problems)

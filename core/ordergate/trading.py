@@ -19,7 +19,7 @@ from ordergate.models import Decision, Side, StateChange, TradingState
 from ordergate.records import to_plain
 from ordergate.settlement import is_doubtful, venue_order_of
 
-__all__ = ["Halted", "Trading"]
+__all__ = ["Halted", "Trading", "check_words"]
 
 
 @frozen(kw_only=True)
@@ -30,6 +30,12 @@ class Halted:
     acknowledged: Mapping[str, str]
     unacknowledged: Mapping[str, str]
     warning: str | None = None
+
+
+def check_words(field: str, text: object) -> None:
+    """Who and why must be said in words that can be shown. Raises InputError."""
+    if not isinstance(text, str) or not text.strip() or not text.isprintable() or len(text) > 500:
+        raise InputError(field, text, "say it in 1 to 500 printable characters")
 
 
 class Trading:
@@ -136,8 +142,7 @@ class Trading:
 
     def _change(self, kind: str, scope: str, by: str, reason: str) -> StateChange:
         for field, text in (("by", by), ("reason", reason)):
-            if not text.strip() or not text.isprintable():
-                raise InputError(field, text, "say who and why in printable words")
+            check_words(field, text)
         account = None if scope == EVERY_ACCOUNT else scope
         return StateChange(kind=kind, account=account, code=kind, message=reason, by=by, at=self._desk.clock.now())
 

@@ -723,7 +723,14 @@ def _outside_bounds(cls: type, fields: Fields, values: Table, where: str, broken
             _check_field(draft, fields[name], value)
         except Failed as failed:
             if complete or not isinstance(failed.cause, AttributeError):
-                yield _refused(_join(where, name), value, failed.cause, _help(fields, name))
+                yield _refused(_place(where, name, failed.cause), value, failed.cause, _help(fields, name))
+
+
+def _place(where: str, name: str, cause: BaseException) -> str:
+    """The key that was refused; a plugin may name one inside its field, such as `prices.BTC-USD`."""
+    if isinstance(cause, InputError) and cause.field.startswith(f"{name}."):
+        return f"{where}.{cause.field}"
+    return _join(where, name)
 
 
 def _check_field(draft: object, field: attrs.Attribute[Any], value: object) -> None:

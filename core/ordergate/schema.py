@@ -25,7 +25,7 @@ from ordergate.settings import TIER_HELP, Gate, Pattern, Within
 if TYPE_CHECKING:
     from ordergate.hookspecs import Kind
 
-__all__ = ["build", "build_own", "text"]
+__all__ = ["build", "build_own", "plain_default", "text"]
 
 Schema = dict[str, Any]
 Settings = Mapping[str, type]
@@ -180,7 +180,7 @@ def _property(field: attrs.Attribute[Any]) -> Schema:
         form |= {"items": form["items"] | _pattern(field.validator), "uniqueItems": True}
     elif isinstance(field.validator, Pattern):
         form |= _pattern(field.validator)
-    default = _default(field.default)
+    default = plain_default(field.default)
     return form if default is None else form | {"default": default}
 
 
@@ -197,21 +197,21 @@ def _pattern(pattern: Pattern) -> Schema:
     return {"pattern": f"^({pattern.form})$"}
 
 
-def _default(value: object) -> object:
+def plain_default(value: object) -> object:
     """A default as TOML would write it, None where there is none."""
     if isinstance(value, cast("type", attrs.Factory)):
         factory = cast("Any", value)
-        return None if factory.takes_self else _default(factory.factory())
+        return None if factory.takes_self else plain_default(factory.factory())
     if value is attrs.NOTHING:
         return None
     if isinstance(value, Mapping):
-        return {str(key): _default(entry) for key, entry in value.items()}
+        return {str(key): plain_default(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_default(entry) for entry in value]
-    return _plain_default(value)
+        return [plain_default(entry) for entry in value]
+    return _scalar(value)
 
 
-def _plain_default(value: object) -> object:
+def _scalar(value: object) -> object:
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, Enum):

@@ -142,7 +142,7 @@ class Gate:
         validator=_CURRENCIES,
         metadata=_about(
             "Cash currencies counted as exactly 1 USD where the venue has no market for them.",
-            "None: a coin that lost its peg must not be taken for a dollar unless you say so.",
+            "Empty, because a coin that lost its peg must not be taken for a dollar unless you say so.",
         ),
     )
     dust: Decimal = field(
@@ -159,7 +159,7 @@ class Gate:
         validator=Within(low=Decimal(0), high=Decimal(10_000)),
         metadata=_about(
             "Ceiling on the positions of every account; the smaller of this and the tier's cap wins.",
-            "None: the tier alone decides.",
+            "Not set, the tier alone decides.",
             "positions",
         ),
     )

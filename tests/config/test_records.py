@@ -28,9 +28,9 @@ from ordergate import (
 )
 from ordergate.records import canonical, digest, from_plain, to_plain
 
-amounts = st.decimals(
-    min_value=Decimal("0.000000000000000001"), max_value=Decimal(10**18 - 1), places=18
-).map(lambda number: Decimal(format(number, "f")))
+amounts = st.decimals(min_value=Decimal("0.000000000000000001"), max_value=Decimal(10**18 - 1), places=18).map(
+    lambda number: Decimal(format(number, "f"))
+)
 numbers = st.one_of(amounts, amounts.map(lambda number: -number), st.just(Decimal(0)))
 symbols = st.sampled_from(["BTC-USD", "ETH-BTC", "A1-B2"])
 ids = st.from_regex(r"\A[A-Za-z0-9_.-]{1,64}\Z")
@@ -111,9 +111,7 @@ def plainest(value: object) -> bool:
 
 
 def test_what_is_written_is_plain_data() -> None:
-    position = Position(
-        currency="BTC", amount=Decimal("0.10"), sellable=Decimal("0.1"), value=Decimal("1E+2")
-    )
+    position = Position(currency="BTC", amount=Decimal("0.10"), sellable=Decimal("0.1"), value=Decimal("1E+2"))
     account = Account(
         name="main",
         equity=Decimal(100),
@@ -139,9 +137,7 @@ def test_enum_members_are_written_as_bare_text() -> None:
 
 
 def test_loose_values_are_written_too() -> None:
-    loose: Mapping[str, object] = MappingProxyType(
-        {"b": (Verdict.approve(observed=Decimal("1.0")),), "a": None}
-    )
+    loose: Mapping[str, object] = MappingProxyType({"b": (Verdict.approve(observed=Decimal("1.0")),), "a": None})
     assert canonical(loose) == (
         '{"a":null,"b":[{"approved":true,"code":"approved","limit":null,"message":"","observed":"1","rule":""}]}'
     )

@@ -231,7 +231,7 @@ def _form(cls: Any) -> Schema:
     raise TypeError(f"a config cannot express {cls}")
 
 
-def _generic_form(origin: object, arguments: tuple[Any, ...]) -> Schema:
+def _generic_form(origin: Any, arguments: tuple[Any, ...]) -> Schema:
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (list, tuple):

@@ -6,7 +6,6 @@ contradictions between keys belongs to `ordergate.config`.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -39,7 +38,7 @@ class Within:
     def __call__(self, _: object, attribute: attrs.Attribute[Any], value: Decimal | float | None) -> None:
         if value is None:
             return
-        if not math.isfinite(value) or not self.low <= value <= self.high or (self.above and value == self.low):
+        if not Decimal(value).is_finite() or not self.low <= value <= self.high or (self.above and value == self.low):
             start = f"above {self.low}" if self.above else f"at least {self.low}"
             raise InputError(attribute.name, value, f"give a number {start} and at most {self.high}")
 

@@ -99,7 +99,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # The executor brings the config reader; a plugin that imports ordergate for its value classes should not pay for it.
+    # The executor brings the config reader; a plugin that imports ordergate for its value classes should not pay
+    # for it.
     if name == "Executor":
         return import_module("ordergate.executor").Executor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

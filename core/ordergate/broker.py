@@ -95,7 +95,7 @@ class Broker:
         return report  # type: ignore[no-any-return]  # its type was just checked
 
     def get_prices(self, symbols: Sequence[str], seconds: float | None = None) -> Mapping[str, Price]:
-        """Usable prices by symbol; the rest are named under `flaws` of the error only when the answer is no list at all."""
+        """Prices by symbol, as the broker tells them; whether each is usable is for the valuation to say."""
         answer = self._ask("get_prices", seconds, symbols=tuple(symbols))
         if not isinstance(answer, Sequence) or isinstance(answer, str):
             raise BrokerError(f"get_prices of {self.plugin.name} gave {type(answer).__name__}, not a list of prices")
@@ -243,15 +243,20 @@ def _flaw_of_report(report: object) -> str:
     currencies = [holding.currency for holding in report.holdings if type(holding) is Holding]
     if len(currencies) != len(report.holdings) or len(set(currencies)) != len(currencies):
         return "holdings must be Holding values, one per currency"
-    for holding in report.holdings:
-        flaw = _not_amounts(holding, ("available", "hold", "locked"))
-        if flaw:
-            return f"{holding.currency}: {flaw}"
-    for order in report.open_orders:
-        if type(order) is not OpenOrder or not _is_amount(order.amount_left):
-            return "open_orders must be OpenOrder values with an amount left"
-        if order.limit is not None and not _is_amount(order.limit):
-            return f"open order {order.order_id}: limit is {order.limit!r}"
+    flaws = [f"{holding.currency}: {flaw}" for holding in report.holdings if (flaw := _flaw_of_holding(holding))]
+    flaws += [flaw for order in report.open_orders if (flaw := _flaw_of_open(order))]
+    return flaws[0] if flaws else ""
+
+
+def _flaw_of_holding(holding: Holding) -> str:
+    return _not_amounts(holding, ("available", "hold", "locked"))
+
+
+def _flaw_of_open(order: object) -> str:
+    if type(order) is not OpenOrder or not _is_amount(order.amount_left):
+        return "open_orders must be OpenOrder values with an amount left"
+    if order.limit is not None and not _is_amount(order.limit):
+        return f"open order {order.order_id}: limit is {order.limit!r}"
     return ""
 
 

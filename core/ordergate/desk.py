@@ -129,14 +129,12 @@ class Desk:
                     f"Only exits pass while the file {self.halt_file.name} exists; remove it to end the halt.",
                 )
             )
-        for name in ledger.accounts():
-            if name not in self.setup.config.accounts and any(ledger.unfinished(name)):
-                stops.append(
-                    (
-                        "account_gone",
-                        f"Account {name} has unfinished orders and is gone from the config; put it back until they are settled.",
-                    )
-                )
+        gone = [name for name in ledger.accounts() if name not in self.setup.config.accounts]
+        stops += [
+            ("account_gone", f"Account {name} is gone from the config but has unfinished orders; put it back.")
+            for name in gone
+            if ledger.unfinished(name)
+        ]
         return state, stops
 
     def facts(self, broker: Broker, symbol: str, state: AccountState | None, previous: Snapshot | None) -> Snapshot:
@@ -191,7 +189,9 @@ class Desk:
     # --------------------------------------------------------------------------------------------------------- sending
 
     def place(self, decision: Decision, broker: Broker) -> Outcome:
-        """Send the recorded order once, and write down what is known. Never raises for what the venue or plugin does."""
+        """Send the recorded order once, and write down what is known. Never raises for what the venue or plugin
+        does.
+        """
         order = decision.venue_order
         if order is None:
             raise ValueError("nothing was recorded to be sent")
@@ -263,15 +263,8 @@ class Desk:
 
     def _doubts(self, ledger: Ledger, account: str, symbol: str) -> list[Stop]:
         now = self.clock.now()
-        return [
-            (
-                "outcome_unknown",
-                f"Order {recorded.client_order_id} in {symbol} is of unknown outcome since {iso(recorded.at)}; it must be settled "
-                "first (`ordergate reconcile`).",
-            )
-            for recorded in ledger.unfinished(account)
-            if recorded.symbol == symbol and is_doubtful(recorded, now)
-        ]
+        doubtful = [one for one in ledger.unfinished(account) if one.symbol == symbol and is_doubtful(one, now)]
+        return [("outcome_unknown", _doubt(one)) for one in doubtful]
 
     # ---------------------------------------------------------------------------------------------------------- alarms
 
@@ -307,7 +300,8 @@ class Desk:
         )
         foreign = [order for order in open_orders if order.client_order_id not in ours]
         for order in foreign:
-            text = f"the venue shows an order the gate never sent: {order.side} {order.symbol}, venue order {order.order_id}"
+            what = f"{order.side} {order.symbol}, venue order {order.order_id}"
+            text = f"the venue shows an order the gate never sent: {what}"
             if self.newly(frozenset({f"{broker.account}/{order.order_id}"})):
                 self.alarm(broker.account, "foreign_order", text, key=f"foreign:{order.order_id}")
         if foreign and self.setup.config.gate.foreign_orders == "stop":
@@ -324,8 +318,8 @@ class Desk:
     def _identity_clash(self, ledger: Ledger, broker: Broker, state: AccountState, identity: str) -> str:
         if state.identity is not None and state.identity != identity:
             return (
-                f"Account {broker.account} was bound to the funds {state.identity} and the broker now speaks of {identity}; "
-                "give other funds another account name."
+                f"Account {broker.account} was bound to the funds {state.identity} and the broker now speaks of "
+                f"{identity}; give other funds another account name."
             )
         for name, bound in ledger.accounts().items():
             if bound == identity and name != broker.account:
@@ -340,7 +334,7 @@ class Desk:
         except AlreadyRecorded:
             return  # another process bound it in this moment; the next look at the state says to what
 
-    # ---------------------------------------------------------------------------------------------------------- the rest
+    # --------------------------------------------------------------------------------------------------------- the rest
 
     def new_id(self) -> str:
         return f"og-{self.clock.new_id()}"
@@ -389,6 +383,13 @@ class Desk:
         active = {rule.name: rule for rule in self.setup.panel.rules}
         found = [_with_settings(active[made["name"]], made["settings"]) for made in rules if made["name"] in active]
         return Panel(found, self.setup.config.gate.rule_budget, self.clock)
+
+
+def _doubt(one: Recorded) -> str:
+    return (
+        f"Order {one.client_order_id} in {one.symbol} is of unknown outcome since {iso(one.at)}; it must be settled "
+        "first (`ordergate reconcile`)."
+    )
 
 
 def _missing(rules: Sequence[Mapping[str, Any]], verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:

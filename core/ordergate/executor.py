@@ -98,8 +98,8 @@ class Executor:
         """Judge the order, record the decision, and send it if it may pass.
 
         The answer says what became of it: refused, rejected, open, filled, or unknown. A client order id that was
-        recorded before gets the recorded outcome, marked `replayed`. Raises InputError for an order that cannot be taken
-        (IdConflict: its id names another order), ConfigError when the set-up forbids it.
+        recorded before gets the recorded outcome, marked `replayed`. Raises InputError for an order that cannot be
+        taken (IdConflict: its id names another order), ConfigError when the set-up forbids it.
         """
         order = self._named(order)
         with exact():
@@ -148,7 +148,9 @@ class Executor:
         return self.trading.resume(account, by=by, reason=reason)
 
     def reconcile(self, account: str | None = None) -> Mapping[str, tuple[Settled, ...]]:
-        """Settle every unfinished order of one account, or all; import the fallback; look for orders nobody sent here."""
+        """Settle every unfinished order of one account, or all; import the fallback; look for orders nobody sent
+        here.
+        """
         names = [self.account_name(account)] if account else list(self.setup.brokers)
         with exact():
             return {name: self.desk.reconcile(name) for name in names}
@@ -156,7 +158,8 @@ class Executor:
     def settle_by_hand(
         self, client_order_id: str, status: OrderStatus | str, *, by: str, reason: str, account: str | None = None
     ) -> Decision:
-        """A person's word on an order whose outcome nobody else can tell: `expired` (it never was), `filled`, `cancelled`.
+        """A person's word on an order whose outcome nobody else can tell: `expired` (it never was), `filled`,
+        `cancelled`.
 
         Raises InputError for an order whose outcome is known, or may still change by itself.
         """
@@ -204,36 +207,42 @@ class Executor:
 
     def _buy(self, order: Order, *, send: bool) -> Decision:
         broker = self._broker(order)
-        ledger, trouble = self._ledger()
-        if ledger is None:
-            return self._unrecorded(order, broker, LEDGER_DOWN, trouble)
         try:
-            known = self._known(ledger, order) if send else None
+            return self._decide_and_send(order, broker) if send else self._decide(order, broker)
+        except LedgerBusy as error:
+            return self._unrecorded(order, broker, CONTENDED, str(error), send=send)
+        except LedgerError as error:
+            self.desk.drop_ledger()
+            return self._unrecorded(order, broker, LEDGER_DOWN, str(error), send=send)
+
+    def _decide(self, order: Order, broker: Broker) -> Decision:
+        inputs, _, _ = self._inputs(order, broker, None, bind=False)
+        judgement = judge(inputs, self.setup.panel)
+        self._react(judgement, broker.account)
+        return judged(order, inputs, judgement, self.clock.now(), checked_only=True)
+
+    def _decide_and_send(self, order: Order, broker: Broker) -> Decision:
+        ledger = self.desk.ledger()
+        known = self._known(ledger, order)
+        if known is not None:
+            return known
+        order = order if order.client_order_id else evolve(order, client_order_id=self.desk.new_id())
+        self.desk.bring_home(ledger)
+        snapshot: Snapshot | None = None
+        for _ in range(_TRIES):
+            inputs, state, snapshot = self._inputs(order, broker, snapshot, bind=True)
+            judgement = judge(inputs, self.setup.panel)
+            self._react(judgement, broker.account)
+            decision = self._record(ledger, order, broker, inputs, judgement, state)
+            if decision is not None:
+                self._give_up_gone(ledger, broker.account, judgement, inputs)
+                self.desk.tell_decision(decision)
+                return self._send(decision, broker) if decision.approved else decision
+            known = self._known(ledger, order)
             if known is not None:
                 return known
-            order = order if order.client_order_id or not send else evolve(order, client_order_id=self.desk.new_id())
-            self.desk.bring_home(ledger)
-            snapshot: Snapshot | None = None
-            for _ in range(_TRIES):
-                inputs, state, snapshot = self._inputs(order, broker, snapshot, bind=send)
-                judgement = judge(inputs, self.setup.panel)
-                self._react(judgement, broker.account)
-                if not send or state is None:
-                    return judged(order, inputs, judgement, self.clock.now(), checked_only=not send)
-                decision, taken = self._record(ledger, order, broker, inputs, judgement, state)
-                if taken:
-                    self._give_up_gone(ledger, broker.account, judgement, inputs)
-                    self.desk.tell_decision(decision)
-                    return self._send(decision, broker) if decision.approved else decision
-                known = self._known(ledger, order)
-                if known is not None:
-                    return known
-                self.clock.sleep(self.clock.jitter(*_PAUSE))
-        except LedgerBusy as error:
-            return self._unrecorded(order, broker, CONTENDED, str(error))
-        except LedgerError as error:
-            return self._unrecorded(order, broker, LEDGER_DOWN, str(error))
-        return self._unrecorded(order, broker, CONTENDED, f"the account changed {_TRIES} times while it was judged")
+            self.clock.sleep(self.clock.jitter(*_PAUSE))
+        raise LedgerBusy(f"account {broker.account} changed {_TRIES} times while the order was judged")
 
     def _inputs(
         self, order: Order, broker: Broker, previous: Snapshot | None, *, bind: bool, stop: Stop | None = None
@@ -267,9 +276,15 @@ class Executor:
         return inputs, state, snapshot
 
     def _record(
-        self, ledger: Ledger, order: Order, broker: Broker, inputs: Inputs, judgement: Judgement, state: AccountState
-    ) -> tuple[Decision, bool]:
-        """The one insert. False when the snapshot is stale, or the id was recorded by somebody else meanwhile."""
+        self,
+        ledger: Ledger,
+        order: Order,
+        broker: Broker,
+        inputs: Inputs,
+        judgement: Judgement,
+        state: AccountState | None,
+    ) -> Decision | None:
+        """The one insert. None when the snapshot is stale, or the id was recorded by somebody else meanwhile."""
         now = self.clock.now()
         decision = judged(order, inputs, judgement, now)
         reservation: Reservation | None = None
@@ -306,8 +321,8 @@ class Executor:
         try:
             row = ledger.append(broker.account, "decision", body, at=now, key=key, judged_on=state)
         except AlreadyRecorded:
-            return decision, False
-        return decision, row is not None
+            return None
+        return decision if row is not None else None
 
     def _send(self, decision: Decision, broker: Broker) -> Decision:
         """Send what was recorded, once, and write down what is known of it."""
@@ -328,11 +343,15 @@ class Executor:
         recorded = ledger.find(str(order.account), order.client_order_id)
         return None if recorded is None else replay(recorded, digest_of(order))
 
-    def _unrecorded(self, order: Order, broker: Broker, code: str, sentence: str) -> Decision:
+    def _unrecorded(self, order: Order, broker: Broker, code: str, sentence: str, *, send: bool) -> Decision:
         """A refusal because the ledger cannot record an approval. Facts and rules still speak; nothing is bound."""
-        inputs, _, _ = self._inputs(order, broker, None, bind=False, stop=(code, f"{sentence.rstrip('.')}."))
+        stop = (code, f"{sentence.rstrip('.')}.")
+        inputs, _, _ = self._inputs(order, broker, None, bind=False, stop=stop)
         judgement = judge(inputs, self.setup.panel, find_smallest=False)
-        return judged(order, inputs, judgement, self.clock.now())
+        decision = judged(order, inputs, judgement, self.clock.now(), checked_only=not send)
+        if send:
+            self.desk.tell_decision(decision)
+        return decision
 
     def _react(self, judgement: Judgement, account: str) -> None:
         """A rule that hung or meddled closes the gate until a person has looked."""
@@ -342,17 +361,9 @@ class Executor:
         if judgement.meddled:
             self.desk.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
 
-    def _ledger(self) -> tuple[Ledger | None, str]:
-        try:
-            return self.desk.ledger(), ""
-        except LedgerError as error:
-            return None, str(error)
-
     def _history(self, account: str) -> History:
-        orders = []
-        for recorded in self.desk.ledger().recent(account, self.clock.now() - _DAY, 1000):
-            if recorded.wire_id is not None:
-                orders.append(_past(recorded))
+        recent = self.desk.ledger().recent(account, self.clock.now() - _DAY, 1000)
+        orders = [_past(recorded) for recorded in recent if recorded.wire_id is not None]
         return History(orders=tuple(orders))
 
 

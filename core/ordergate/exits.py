@@ -33,7 +33,7 @@ from ordergate.models import (
 )
 from ordergate.outcome import REFUSED, Outcome, as_recorded, decision_of, digest_of, replay, sent, told
 from ordergate.panel import refusal
-from ordergate.records import from_plain
+from ordergate.records import from_plain, to_plain
 from ordergate.settlement import is_doubtful, receipt_body, settle_one, venue_order_of
 from ordergate.sizing import round_exit
 
@@ -208,7 +208,8 @@ class Exits:
             except LedgerError:
                 known = None
             if known is None:
-                # Neither venue nor ledger can say it. The id is then unique to the account's name, which serves as well.
+                # Neither venue nor ledger can say it. The id is then unique to the account's name, which serves as
+                # well.
                 return f"account:{broker.account}"
             self._identities[broker.account] = known
         return self._identities[broker.account]
@@ -346,16 +347,14 @@ class Exits:
                 break
             clock.sleep(0.05)
         names = ", ".join(one.client_order_id for one in self._unfinished(order, broker, in_doubt))
-        return (
-            [
-                f"An earlier sell of {order.symbol} is of unknown outcome ({names}); this one is capped at what is available now."
-            ]
-            if names
-            else []
-        )
+        if not names:
+            return []
+        return [f"An earlier sell is of unknown outcome ({names}); this one is capped at what is available now."]
 
     def _cancel_resting(self, order: Order, broker: Broker) -> list[str]:
-        """An emergency first takes its own symbol's resting orders out of the way; what is not acknowledged is named."""
+        """An emergency first takes its own symbol's resting orders out of the way; what is not acknowledged is
+        named.
+        """
         resting = self._unfinished(
             order, broker, lambda one: one.status in (OrderStatus.OPEN, OrderStatus.PARTLY_FILLED)
         )
@@ -381,8 +380,6 @@ def _summary(seen: _Seen) -> FactsSummary | None:
 
 
 def _plain_order(decision: Decision) -> Any:
-    from ordergate.records import to_plain
-
     return None if decision.venue_order is None else to_plain(decision.venue_order)
 
 

@@ -45,7 +45,7 @@ class Fallback:
                 finally:
                     os.close(descriptor)
         except OSError as error:
-            print(f"ordergate fallback: {line}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"ordergate fallback: {line}\n")
             return f"it could not be written to {self.path} either ({error.strerror}); it is on standard error only"
         return None
 
@@ -114,7 +114,7 @@ class Fallback:
 
     def _put_aside(self) -> None:
         number = 1 + sum(1 for _ in self.folder.glob("imported-*.jsonl"))
-        os.replace(self.path, self.folder / f"imported-{number:06d}.jsonl")
+        self.path.replace(self.folder / f"imported-{number:06d}.jsonl")
 
 
 def _import(ledger: Ledger, line: dict[str, Any]) -> bool:

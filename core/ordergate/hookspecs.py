@@ -101,8 +101,8 @@ class RuleHooks(Protocol):
 class BrokerHooks(Protocol):
     """Hooks of a broker: the functions through which the executor, and nobody else, speaks to a venue.
 
-    Only `place_order` and `cancel_order` change anything at the venue. Each call runs under the gate's own deadline in a
-    thread of its own, so a client must not be bound to the thread that made it. No hook may retry a send.
+    Only `place_order` and `cancel_order` change anything at the venue. Each call runs under the gate's own
+    deadline in a thread of its own, so a client must not be bound to the thread that made it. No hook may retry a send.
     """
 
     @hookspec
@@ -221,8 +221,8 @@ class BrokerHooks(Protocol):
     def place_order(self, client: Any, order: VenueOrder) -> Receipt:
         """Send the order once, with `order.client_order_id` as its id on the wire. Required.
 
-        Return a receipt with status `rejected` only for answers that prove the order was not taken. Raise for everything
-        else: the outcome is then unknown, and the gate asks `find_order`.
+        Return a receipt with status `rejected` only for answers that prove the order was not taken. Raise for
+        everything else: the outcome is then unknown, and the gate asks `find_order`.
 
             from ordergate import OrderStatus, Receipt, hookimpl
 
@@ -264,7 +264,8 @@ class BrokerHooks(Protocol):
 
     @hookspec
     def cancel_order(self, client: Any, order: VenueOrder) -> Receipt:
-        """Cancel what is left of the order and say how it stands now. Required. Cancelling a finished order is no error.
+        """Cancel what is left of the order and say how it stands now. Required. Cancelling a finished order is no
+        error.
 
         from ordergate import OrderStatus, Receipt, hookimpl
 
@@ -311,8 +312,8 @@ class BrokerHooks(Protocol):
 
     @hookspec
     def list_orders(self, client: Any, since: float) -> Sequence[Receipt]:
-        """All orders of the account made since a moment (seconds since the epoch). Optional; finds orders the gate never
-        sent.
+        """All orders of the account made since a moment (seconds since the epoch). Optional; finds orders the gate
+        never sent.
 
             from ordergate import hookimpl
 
@@ -400,7 +401,10 @@ BROKER: Final = Kind(
     "broker",
     BrokerHooks,
     frozenset(
-        "broker_settings broker_profile connect get_account get_prices get_market place_order find_order cancel_order".split()
+        (
+            "broker_settings broker_profile connect get_account get_prices get_market place_order find_order "
+            "cancel_order"
+        ).split()
     ),
     "broker_settings",
 )

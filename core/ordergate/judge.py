@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import Factory, evolve, frozen
 
 from ordergate.amounts import ZERO, money, round_down
 from ordergate.band import Band, find_band, smallest
@@ -59,7 +59,7 @@ class Inputs:
     age: float
     reservations: tuple[Reservation, ...] = ()
     stops: tuple[tuple[str, str], ...] = ()
-    history: History = History()
+    history: History = Factory(History)
 
 
 @frozen(kw_only=True)

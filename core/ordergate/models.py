@@ -1,4 +1,5 @@
-"""The values that travel through the gate. All frozen; amounts are `Decimal`, moments are seconds since the epoch (UTC).
+"""The values that travel through the gate. All frozen; amounts are `Decimal`, moments are seconds since the epoch
+(UTC).
 
 What the caller wants is an `Order`. What a broker reports are `Market`, `Price` and `AccountReport`. What rules see are
 `Purchase`, `Market`, `Account`, `Tier`, `BrokerProfile` and `History`; they answer with a `Verdict`. What is sent is a
@@ -162,8 +163,20 @@ def _side(value: object) -> Side:
     return Side(value)
 
 
-def _optional_amount(name: str) -> Any:
-    return lambda value: None if value is None else parse_amount(value, name)
+def _optional_amount(name: str, value: object) -> Decimal | None:
+    return None if value is None else parse_amount(value, name)
+
+
+def _spend(value: object) -> Decimal | None:
+    return _optional_amount("spend", value)
+
+
+def _amount(value: object) -> Decimal | None:
+    return _optional_amount("amount", value)
+
+
+def _limit(value: object) -> Decimal | None:
+    return _optional_amount("limit", value)
 
 
 def _optional_account(value: object) -> str | None:
@@ -180,13 +193,18 @@ def _optional_id(value: object) -> str | None:
     return None if value is None else parse_client_order_id(value)
 
 
-def _flag(name: str) -> Any:
-    def convert(value: object) -> bool:
-        if not isinstance(value, bool):
-            raise InputError(name, value, "use true or false")
-        return value
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(name, value, "use true or false")
+    return value
 
-    return convert
+
+def _all(value: object) -> bool:
+    return _flag("all", value)
+
+
+def _force_liquidate(value: object) -> bool:
+    return _flag("force_liquidate", value)
 
 
 def _reason(value: object) -> str | None:
@@ -209,13 +227,13 @@ class Order:
 
     symbol: str = field(converter=parse_symbol)
     side: Side = field(converter=_side)
-    spend: Decimal | None = field(default=None, converter=_optional_amount("spend"))
-    amount: Decimal | None = field(default=None, converter=_optional_amount("amount"))
-    all: bool = field(default=False, converter=_flag("all"))
-    limit: Decimal | None = field(default=None, converter=_optional_amount("limit"))
+    spend: Decimal | None = field(default=None, converter=_spend)
+    amount: Decimal | None = field(default=None, converter=_amount)
+    all: bool = field(default=False, converter=_all)
+    limit: Decimal | None = field(default=None, converter=_limit)
     account: str | None = field(default=None, converter=_optional_account)
     client_order_id: str | None = field(default=None, converter=_optional_id)
-    force_liquidate: bool = field(default=False, converter=_flag("force_liquidate"))
+    force_liquidate: bool = field(default=False, converter=_force_liquidate)
     reason: str | None = field(default=None, converter=_reason)
 
     def __attrs_post_init__(self) -> None:
@@ -253,7 +271,7 @@ class Order:
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
         """Take an order from outside: unknown and missing fields are errors, not defaults."""
-        known = {attribute.name for attribute in cls.__attrs_attrs__}  # type: ignore[attr-defined]
+        known = {attribute.name for attribute in cls.__attrs_attrs__}
         for name in values:
             if name not in known:
                 raise InputError(
@@ -262,11 +280,13 @@ class Order:
         for name in ("symbol", "side"):
             if name not in values:
                 raise InputError(name, None, "every order needs it")
-        return cls(**dict(values))  # type: ignore[arg-type]
+        return cls(**dict(values))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Take an order from JSON text. Repeated keys, unknown fields and `NaN` are errors; numbers keep every digit."""
+        """Take an order from JSON text. Repeated keys, unknown fields and `NaN` are errors; numbers keep every
+        digit.
+        """
         try:
             values = json.loads(text, object_pairs_hook=_no_repeats, parse_float=Decimal, parse_constant=_no_constant)
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -357,7 +377,8 @@ class Holding:
 
 @frozen(kw_only=True)
 class OpenOrder:
-    """An order resting at the venue. `amount_left` is the base amount not yet filled; `limit` is None where it has none.
+    """An order resting at the venue. `amount_left` is the base amount not yet filled; `limit` is None where it has
+    none.
 
     `client_order_id` is the id on the wire, None for orders that were given none.
     """
@@ -372,7 +393,9 @@ class OpenOrder:
 
 @frozen(kw_only=True)
 class AccountReport:
-    """What a venue says of an account. `identity` names the funds themselves: a portfolio id, or a key's fingerprint."""
+    """What a venue says of an account. `identity` names the funds themselves: a portfolio id, or a key's
+    fingerprint.
+    """
 
     identity: str
     holdings: tuple[Holding, ...]
@@ -406,7 +429,9 @@ class BrokerProfile:
     balance_lag: float = 0.0
     """How long after a receipt the venue's balances may still show the old state."""
     absence_looks: int = 3
-    """How many look-ups in a row must find nothing before an order counts as absent: a new order can be late to show."""
+    """How many look-ups in a row must find nothing before an order counts as absent: a new order can be late to
+    show.
+    """
     absence_pause: float = 0.2
     """Seconds between those look-ups."""
 
@@ -524,7 +549,7 @@ class Verdict:
         return cls(approved=False, code=code, message=message, observed=observed, limit=limit)
 
 
-# ------------------------------------------------------------------------------------------------- what is sent, and said
+# ----------------------------------------------------------------------------------------------- what is sent, and said
 
 
 @frozen(kw_only=True)
@@ -549,8 +574,8 @@ class VenueOrder:
 class Receipt:
     """What the venue said of an order. Amounts are what is filled so far: base, quote value, fees in quote currency.
 
-    `rejected` is only for answers that prove the order was not taken, with the venue's own `code` and `message`. Whatever
-    else goes wrong, raise: the gate then treats the outcome as unknown and looks the order up by its id.
+    `rejected` is only for answers that prove the order was not taken, with the venue's own `code` and `message`.
+    Whatever else goes wrong, raise: the gate then treats the outcome as unknown and looks the order up by its id.
     `spend`, `amount` and `limit` repeat the venue's terms where it tells them; they must equal what was sent.
     """
 
@@ -593,7 +618,9 @@ class Decision:
     message: str = ""
     advice: str | None = None
     smallest_passing: Decimal | None = None
-    """The smallest size that every rule would approve now, in the unit the order was sized in; None when no size would."""
+    """The smallest size that every rule would approve now, in the unit the order was sized in; None when no size
+    would.
+    """
     smallest_passing_in: str | None = None
     facts: FactsSummary | None = None
     receipt: Receipt | None = None

@@ -36,7 +36,7 @@ CONTENDED: Final = "ledger_busy"
 ERRORS: Final[Mapping[str, str]] = {
     REFUSED: "The gate refused the order. The verdicts say why; nothing was sent.",
     "VENUE_REJECTED": "The venue rejected the order. The receipt has its own code and words.",
-    "OUTCOME_UNKNOWN": "The order may or may not be at the venue. Nothing is sent again; `ordergate reconcile` asks for it.",
+    "OUTCOME_UNKNOWN": "The order may or may not be at the venue. Nothing is sent again; `ordergate reconcile` asks.",
     "NOT_SENT": "The order was approved and not sent, because its send-by time had passed. Use a new id.",
 }
 """Every value of `Decision.error`, and what it means."""
@@ -123,7 +123,8 @@ def sent(decision: Decision, outcome: Outcome) -> Decision:
 def told(receipt: Receipt) -> str:
     """A receipt in one sentence."""
     base, quote = receipt.symbol.split("-")
-    filled = f"{plain(receipt.filled_amount)} {base} for {money(receipt.filled_value)} {quote}, fees {money(receipt.fees)} {quote}"
+    got = f"{plain(receipt.filled_amount)} {base} for {money(receipt.filled_value)} {quote}"
+    filled = f"{got}, fees {money(receipt.fees)} {quote}"
     sentences = {
         OrderStatus.FILLED: f"Filled: {filled}.",
         OrderStatus.PARTLY_FILLED: f"Partly filled: {filled}; the rest is open.",

@@ -1,7 +1,7 @@
 """Settling: asking the venue what became of orders whose last word is not final, and writing down its answer.
 
-Nothing is ever sent again. An order is adopted only when its terms are those that were recorded; it counts as absent only
-when its profile lets absence be proved, and only after the time in which it could still arrive has passed.
+Nothing is ever sent again. An order is adopted only when its terms are those that were recorded; it counts as
+absent only when its profile lets absence be proved, and only after the time in which it could still arrive has passed.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float 
     """Look one unfinished order up. Reads only; the caller writes down what it learns."""
     order = venue_order_of(recorded)
     doubtful = is_doubtful(recorded, clock.now())
-    arrived_by = order.send_by + broker.profile.honoured
-    may_still_arrive = clock.now() <= arrived_by
-    looks = broker.profile.absence_looks if doubtful and not may_still_arrive else 1
+    arrives_for = order.send_by + broker.profile.honoured - clock.now()
+    looks = broker.profile.absence_looks if doubtful and arrives_for < 0 else 1
     try:
         for look in range(looks):
             receipt = broker.find_order(order, seconds)
@@ -60,22 +59,13 @@ def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float 
         return _open(recorded, f"the venue holds another order under this id: {mismatch}", mismatch=True)
     except BrokerError as error:
         return _open(recorded, f"the venue could not be asked: {error}")
+    if doubtful and arrives_for < 0 and broker.profile.absence is Absence.LOOKUP:
+        return _absent(recorded, order, looks)
     if not doubtful:
         return _open(recorded, "the venue does not show it now")
-    if may_still_arrive:
-        return _open(recorded, f"not found, but it may still arrive for {arrived_by - clock.now():.0f} s")
-    if broker.profile.absence is Absence.PERSON:
-        return _open(recorded, "not found; at this venue only a person can say that it is not there")
-    proof = f"not found in {looks} look-ups after its send-by time and what the venue honours had passed"
-    absent = Receipt(
-        client_order_id=order.client_order_id,
-        symbol=order.symbol,
-        side=order.side,
-        status=OrderStatus.EXPIRED,
-        code=NEVER_ARRIVED,
-        message=proof,
-    )
-    return Settled(recorded=recorded, status=OrderStatus.EXPIRED, receipt=absent, message=proof)
+    if arrives_for >= 0:
+        return _open(recorded, f"not found, but it may still arrive for {arrives_for:.0f} s")
+    return _open(recorded, "not found; at this venue only a person can say that it is not there")
 
 
 def venue_order_of(recorded: Recorded) -> VenueOrder:
@@ -102,7 +92,8 @@ def settle_all(
     resting: Collection[str],
     write: Callable[[Settled], None],
 ) -> tuple[Settled, ...]:
-    """Settle every order that needs it. What still rests at the venue, and what another process is just sending, does not.
+    """Settle every order that needs it. What still rests at the venue, and what another process is just sending,
+    does not.
 
     `resting` are ids on the wire of the venue's open orders; `write` is called for each order that moved.
     """
@@ -118,6 +109,19 @@ def settle_all(
             outcome = evolve(outcome, status=None)
         settled.append(outcome)
     return tuple(settled)
+
+
+def _absent(recorded: Recorded, order: VenueOrder, looks: int) -> Settled:
+    proof = f"not found in {looks} look-ups after its send-by time and what the venue honours had passed"
+    receipt = Receipt(
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        status=OrderStatus.EXPIRED,
+        code=NEVER_ARRIVED,
+        message=proof,
+    )
+    return Settled(recorded=recorded, status=OrderStatus.EXPIRED, receipt=receipt, message=proof)
 
 
 def _open(recorded: Recorded, message: str, *, mismatch: bool = False) -> Settled:

@@ -1,7 +1,7 @@
 """The trading state: halting, resuming, and saying how things stand.
 
-A halt holds even where the ledger cannot take it: then a file beside the config does. It outlives every process and ends
-only when a person, with a name and a reason, resumes.
+A halt holds even where the ledger cannot take it: then a file beside the config does. It outlives every process
+and ends only when a person, with a name and a reason, resumes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ __all__ = ["Halted", "Trading", "check_words"]
 
 @frozen(kw_only=True)
 class Halted:
-    """What a halt did. `acknowledged` and `unacknowledged` name open buys by client order id, with the venue's answer."""
+    """What a halt did. `acknowledged` and `unacknowledged` name open buys by client order id, with the venue's
+    answer.
+    """
 
     change: StateChange
     acknowledged: Mapping[str, str]
@@ -62,7 +64,8 @@ class Trading:
         except LedgerError as error:
             self._desk.drop_ledger()
             self._desk.halt_by_file(f"{scope}: {reason} ({by})")
-            warning = f"The ledger could not record the halt ({error}); the file {self._desk.halt_file} holds it for all accounts."
+            held_by = f"the file {self._desk.halt_file} holds it for all accounts"
+            warning = f"The ledger could not record the halt ({error}); {held_by}."
         self._desk.tell_state(change)
         done: dict[str, str] = {}
         open_still: dict[str, str] = {}

@@ -108,11 +108,12 @@ def claims_of(
     cash: Iterable[str],
     balance_lag: float,
 ) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
-    """What approved buys still claim on these facts, and the client order ids whose reservation these facts have outlived.
+    """What approved buys still claim on these facts, and the client order ids whose reservation these facts have
+    outlived.
 
-    A reservation is gone at the first facts begun after its terminal receipt plus the venue's balance lag. While it rests
-    at the venue, what is left of it is counted from the venue's own list, and its cash by the venue's hold. Otherwise all
-    of it counts. Open buys that the gate did not send are counted like resting ones: they can fill too.
+    A reservation is gone at the first facts begun after its terminal receipt plus the venue's balance lag. While
+    it rests at the venue, what is left of it is counted from the venue's own list, and its cash by the venue's hold.
+    Otherwise all of it counts. Open buys that the gate did not send are counted like resting ones: they can fill too.
     """
     open_orders = facts.report.open_orders if facts.report else ()
     resting = {order.client_order_id for order in open_orders}

@@ -118,5 +118,7 @@ class LedgerVersion(LedgerError):
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    # Python refuses to print integers of thousands of digits; an error about one must not be that error.
+    huge = isinstance(value, int) and value.bit_length() > 4096
+    text = f"an integer of {value.bit_length()} bits" if huge and isinstance(value, int) else repr(value)
     return text if len(text) <= 60 else f"{text[:48]}… ({len(text)} characters)"

@@ -235,9 +235,10 @@ class Executor:
             self._react(judgement, broker.account)
             decision = self._record(ledger, order, broker, inputs, judgement, state)
             if decision is not None:
-                self._give_up_gone(ledger, broker.account, judgement, inputs)
                 self.desk.tell_decision(decision)
-                return self._send(decision, broker) if decision.approved else decision
+                final = self._send(decision, broker) if decision.approved else decision
+                self._give_up_gone(broker.account, judgement, inputs)
+                return final
             known = self._known(ledger, order)
             if known is not None:
                 return known
@@ -331,10 +332,15 @@ class Executor:
         self.desk.tell_order(final)
         return final
 
-    def _give_up_gone(self, ledger: Ledger, account: str, judgement: Judgement, inputs: Inputs) -> None:
-        if judgement.gone:
-            body = {"gone": judgement.gone, "facts_begun": inputs.facts.begun}
-            ledger.append(account, "settled", body, at=self.clock.now())
+    def _give_up_gone(self, account: str, judgement: Judgement, inputs: Inputs) -> None:
+        """What the facts have outlived need not be read again. If this fails, the next decision does it."""
+        if not judgement.gone:
+            return
+        body = {"gone": judgement.gone, "facts_begun": inputs.facts.begun}
+        try:
+            self.desk.ledger().append(account, "settled", body, at=self.clock.now())
+        except LedgerError:
+            self.desk.drop_ledger()
 
     def _known(self, ledger: Ledger, order: Order) -> Decision | None:
         """The recorded outcome under this id. Raises IdConflict when it was recorded for another order."""

@@ -289,7 +289,7 @@ class Order:
         """
         try:
             values = json.loads(text, object_pairs_hook=_no_repeats, parse_float=Decimal, parse_constant=_no_constant)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # also integers of thousands of digits, and nesting without end
             raise InputError("order", "the text", f"it is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise InputError("order", values, "send one JSON object")

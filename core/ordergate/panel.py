@@ -6,11 +6,11 @@ The set of rules is frozen when it is made. What is registered, patched or renam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
-from ordergate.amounts import plain
 from ordergate.calls import Failed, Overran, attempt, within
 from ordergate.clock import Clock
 from ordergate.models import Verdict
@@ -106,8 +106,9 @@ def _verdict(rule: ActiveRule, values: Mapping[str, Any]) -> Verdict:
         return refusal(rule.name, "bad_verdict", f"It answered {kind}, which is no verdict; that is a refusal.")
     if not all(isinstance(text, str) for text in (verdict.code, verdict.message)):
         return refusal(rule.name, "bad_verdict", "Its verdict has no code and message in words; that is a refusal.")
-    try:
-        attempt(lambda: [plain(number) for number in (verdict.observed, verdict.limit) if number is not None])
-    except Failed as failed:
-        return refusal(rule.name, "bad_verdict", f"The numbers of its verdict are not amounts: {failed}.")
+    numbers = [number for number in (verdict.observed, verdict.limit) if number is not None]
+    if not all(type(number) is Decimal and number.is_finite() for number in numbers):
+        return refusal(
+            rule.name, "bad_verdict", "The numbers of its verdict are not finite decimals; that is a refusal."
+        )
     return evolve(verdict, rule=rule.name)

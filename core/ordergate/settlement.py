@@ -61,11 +61,15 @@ def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float 
         return _open(recorded, f"the venue could not be asked: {error}")
     if doubtful and arrives_for < 0 and broker.profile.absence is Absence.LOOKUP:
         return _absent(recorded, order, looks)
+    return _open(recorded, _why_open(doubtful, arrives_for))
+
+
+def _why_open(doubtful: bool, arrives_for: float) -> str:  # noqa: FBT001 - two plain facts about one order
     if not doubtful:
-        return _open(recorded, "the venue does not show it now")
+        return "the venue does not show it now"
     if arrives_for >= 0:
-        return _open(recorded, f"not found, but it may still arrive for {arrives_for:.0f} s")
-    return _open(recorded, "not found; at this venue only a person can say that it is not there")
+        return f"not found, but it may still arrive for {arrives_for:.0f} s"
+    return "not found; at this venue only a person can say that it is not there"
 
 
 def venue_order_of(recorded: Recorded) -> VenueOrder:

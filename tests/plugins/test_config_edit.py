@@ -221,7 +221,8 @@ def test_write_a_pin(config: Path) -> None:
 
 def test_write_a_pin_anew_keeps_comments(config: Path) -> None:
     text = ONE_LINE + (
-        '\n# read on Monday\n[pins."rules.dust"]\nversion = "0.9"   # old\nsha256="00"\ndistribution = "x" # who\n# end\n'
+        '\n# read on Monday\n[pins."rules.dust"]\n'
+        'version = "0.9"   # old\nsha256="00"\ndistribution = "x" # who\n# end\n'
     )
     write_pin(write(config, text), RULE, "dust", PIN)
     expected = text.replace('"0.9"', '"1.0"').replace('"00"', f'"{PIN.sha256}"')
@@ -300,7 +301,7 @@ def test_a_full_disk_leaves_the_old_file(config: Path, monkeypatch: pytest.Monke
 
 def test_a_change_by_someone_else_is_not_overwritten(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(config, ONE_LINE)
-    honest = config_edit._through_tomlkit
+    honest = config_edit._through_tomlkit  # pyright: ignore[reportPrivateUsage] - the moment between read and write
 
     def slow(*arguments: object) -> str:
         text = honest(*arguments)  # type: ignore[arg-type]

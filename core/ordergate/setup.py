@@ -11,9 +11,10 @@ from typing import Any
 
 from attrs import frozen
 
+from ordergate.binding import Bound, bind
 from ordergate.broker import Broker
 from ordergate.clock import Clock
-from ordergate.config import AccountConfig, Bound, Config, bind
+from ordergate.config import AccountConfig, Config
 from ordergate.errors import PluginError, Problem
 from ordergate.hookspecs import BROKER, OBSERVER, RULE, Kind
 from ordergate.observers import Observers

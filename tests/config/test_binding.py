@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordergate import InputError
-from ordergate.config import Bound, WrittenNumber, bind
+from ordergate.binding import Bound, WrittenNumber, bind
 from ordergate.settings import Within
 
 

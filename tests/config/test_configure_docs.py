@@ -11,7 +11,8 @@ import attrs
 import pytest
 
 from ordergate import Tier
-from ordergate.config import bind, read_config
+from ordergate.binding import bind
+from ordergate.config import read_config
 from ordergate.hookspecs import BROKER, OBSERVER, RULE, Kind
 from ordergate.pins import Pin
 from ordergate.plugins import admit, discover

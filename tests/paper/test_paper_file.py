@@ -15,7 +15,7 @@ import pytest
 
 import ordergate_paper as paper
 from ordergate import BrokerError, Holding, InputError, VenueOrder
-from ordergate.config import bind
+from ordergate.binding import bind
 
 Connect = Callable[..., paper.PaperVenue]
 MakeOrder = Callable[..., VenueOrder]

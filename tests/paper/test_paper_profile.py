@@ -13,7 +13,8 @@ from attrs import fields
 
 import ordergate_paper as paper
 from ordergate import Absence, FeesFrom, IdPromise
-from ordergate.config import bind, read_config
+from ordergate.binding import bind
+from ordergate.config import read_config
 from ordergate.hookspecs import BROKER
 from ordergate.models import parse_symbol
 

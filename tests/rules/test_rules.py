@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ordergate import Account, InputError, Market, Position, Side, Verdict, testing
 from ordergate.amounts import CENT, exact
-from ordergate.config import bind
+from ordergate.binding import bind
 from ordergate_rules import average_position, dust, min_allocation, min_position, position_cap
 
 NAMES = ("position_cap", "min_allocation", "min_position", "dust", "average_position")

@@ -6,6 +6,7 @@ and a cancel raise `calls.Failed`, because what went wrong there says nothing ab
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,17 +16,22 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from ordergate.calls import Failed, attempt, within
-from ordergate.errors import BrokerError, Problem
+from ordergate.errors import BrokerError, InputError, Problem
 from ordergate.models import (
+    Absence,
     AccountReport,
     BrokerProfile,
+    FeesFrom,
     Figure,
     Holding,
+    IdPromise,
     Market,
+    MarketStatus,
     OpenOrder,
     OrderStatus,
     Price,
     Receipt,
+    Side,
     VenueOrder,
     parse_symbol,
 )
@@ -214,6 +220,10 @@ def _is_amount(value: object) -> bool:
     return type(value) is Decimal and value.is_finite() and value >= 0
 
 
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 def _is_rate(figure: object) -> bool:
     return type(figure) is Figure and _is_amount(figure.value) and figure.value < 1
 
@@ -230,9 +240,13 @@ def _flaw_of_profile(profile: object) -> str:
         return "fee_threshold is not a Figure of USD"
     if not _is_rate(profile.maker_fee) or not _is_rate(profile.taker_fee):
         return "maker_fee and taker_fee must be Figures between 0 and 1"
-    if not (profile.honoured >= 0 and profile.balance_lag >= 0):
-        return "honoured and balance_lag must be seconds"
-    return ""
+    if not all(map(_is_seconds, (profile.honoured, profile.balance_lag, profile.absence_pause))):
+        return "honoured, balance_lag and absence_pause must be seconds"
+    if type(profile.absence_looks) is not int or profile.absence_looks < 1:
+        return "absence_looks must be 1 or more"
+    kinds = ((profile.fees_from, FeesFrom), (profile.id_promise, IdPromise), (profile.absence, Absence))
+    wrong = [kind.__name__ for value, kind in kinds if not isinstance(value, kind)]
+    return f"it needs a {' and a '.join(wrong)}" if wrong else ""
 
 
 def _flaw_of_report(report: object) -> str:
@@ -240,7 +254,9 @@ def _flaw_of_report(report: object) -> str:
         return f"it is {type(report).__name__}, not AccountReport"
     if not isinstance(report.identity, str) or not report.identity:
         return "identity is empty"
-    currencies = [holding.currency for holding in report.holdings if type(holding) is Holding]
+    if not isinstance(report.holdings, tuple) or not isinstance(report.open_orders, tuple):
+        return "holdings and open_orders must be tuples"
+    currencies = [str(holding.currency) for holding in report.holdings if type(holding) is Holding]
     if len(currencies) != len(report.holdings) or len(set(currencies)) != len(currencies):
         return "holdings must be Holding values, one per currency"
     flaws = [f"{holding.currency}: {flaw}" for holding in report.holdings if (flaw := _flaw_of_holding(holding))]
@@ -253,8 +269,12 @@ def _flaw_of_holding(holding: Holding) -> str:
 
 
 def _flaw_of_open(order: object) -> str:
-    if type(order) is not OpenOrder or not _is_amount(order.amount_left):
-        return "open_orders must be OpenOrder values with an amount left"
+    if type(order) is not OpenOrder or not _is_amount(order.amount_left) or not isinstance(order.side, Side):
+        return "open_orders must be OpenOrder values with a side and an amount left"
+    try:
+        parse_symbol(order.symbol)
+    except InputError as error:
+        return f"open order {order.order_id}: {error}"
     if order.limit is not None and not _is_amount(order.limit):
         return f"open order {order.order_id}: limit is {order.limit!r}"
     return ""
@@ -265,6 +285,8 @@ def _flaw_of_market(market: object, symbol: str) -> str:
         return f"it is {type(market).__name__}, not Market"
     if (market.symbol, f"{market.base}-{market.quote}") != (symbol, parse_symbol(symbol)):
         return f"it is about {market.symbol} ({market.base}-{market.quote}); one market has one name"
+    if not isinstance(market.status, MarketStatus):
+        return f"status is {market.status!r}, not a MarketStatus"
     steps = ("amount_step", "spend_step", "price_step")
     flaw = _not_amounts(market, (*steps, "min_amount", "min_spend"))
     if not flaw and not all(getattr(market, name) > 0 for name in steps):

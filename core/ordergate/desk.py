@@ -63,7 +63,7 @@ class Desk:
         gate = setup.config.gate
         folder = setup.config.folder
         self.halt_file = folder / gate.halt_file
-        self.fallback = Fallback(folder / gate.fallback)
+        self.fallback = Fallback(folder / gate.fallback, clock)
         self._readers = {name: FactsReader(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._kept: dict[tuple[str, str], Snapshot] = {}
         self._ledger: Ledger | None = None

@@ -6,29 +6,32 @@ before the next buy. Losing the line never stops an exit.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from ordergate.errors import LedgerDamaged, LedgerError
+from ordergate.clock import Clock
+from ordergate.errors import LedgerBusy, LedgerDamaged, LedgerError
 from ordergate.ledger import AlreadyRecorded, Ledger
 from ordergate.records import canonical
 
 __all__ = ["Fallback"]
 
 _NAME: Final = "fallback.jsonl"
+_PATIENCE: Final = 1.0  # seconds to wait for another process that writes or imports
 
 
 class Fallback:
     """The file of lines that wait for the ledger. Safe for several processes; nothing here raises but `bring_home`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / _NAME
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder, self.path, self._clock = folder, folder / _NAME, clock
         self._memory: list[dict[str, Any]] = []
 
     def write(self, account: str, kind: str, body: dict[str, object], *, at: float, key: str) -> str | None:
@@ -37,13 +40,10 @@ class Fallback:
         self._memory.append(json.loads(line))
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked():
-                descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-                try:
-                    os.write(descriptor, line.encode() + b"\n")
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+            with self._locked() as locked:
+                self._append(line.encode() + b"\n", mend=locked)
+            if not locked:
+                sys.stderr.write(f"ordergate fallback: {line}\n")
         except OSError as error:
             sys.stderr.write(f"ordergate fallback: {line}\n")
             return f"it could not be written to {self.path} either ({error.strerror}); it is on standard error only"
@@ -70,7 +70,9 @@ class Fallback:
         if not self.path.exists() and not self._memory:
             return 0
         try:
-            with self._locked():
+            with self._locked() if self.path.exists() else nullcontext(True) as locked:
+                if not locked:
+                    raise LedgerBusy(f"another process is busy with the fallback {self.path}; try again")
                 lines = {line["key"]: line for line in [*self._memory, *self._strict()]}
                 taken = sum(_import(ledger, line) for line in lines.values())
                 if self.path.exists():
@@ -83,11 +85,26 @@ class Fallback:
     # ------------------------------------------------------------------------------------------------------ inside
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[bool]:
+        """Whether the folder is ours alone: False when another process kept it for too long. An exit never queues."""
         descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = self._clock.monotonic() + _PATIENCE
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            while not (locked := _try_lock(descriptor)) and self._clock.monotonic() < deadline:
+                self._clock.sleep(0.01)
+            yield locked
+        finally:
+            os.close(descriptor)
+
+    def _append(self, line: bytes, *, mend: bool) -> None:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            if mend:
+                # What follows the last line break is a line whose writer died, or found the disk full, in its middle.
+                os.ftruncate(descriptor, self.path.read_bytes().rfind(b"\n") + 1)
+            if os.write(descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -100,7 +117,7 @@ class Fallback:
     def _strict(self) -> Iterator[dict[str, Any]]:
         if not self.path.exists():
             return
-        *whole, tail = self.path.read_bytes().split(b"\n")
+        *whole, _ = self.path.read_bytes().split(b"\n")
         for number, line in enumerate(whole, 1):
             try:
                 entry = json.loads(line)
@@ -109,12 +126,18 @@ class Fallback:
             if not isinstance(entry, dict) or {"account", "kind", "body", "at", "key"} - entry.keys():
                 raise LedgerDamaged(f"{self.path}, line {number}, is no ledger entry; mend or move the file")
             yield entry
-        # What follows the last line break is a line whose writer died before syncing it: its order was never sent.
-        del tail
 
     def _put_aside(self) -> None:
         number = 1 + sum(1 for _ in self.folder.glob("imported-*.jsonl"))
         self.path.replace(self.folder / f"imported-{number:06d}.jsonl")
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _import(ledger: Ledger, line: dict[str, Any]) -> bool:

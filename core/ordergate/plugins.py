@@ -395,9 +395,7 @@ def _hooks(provider: Provider, functions: Mapping[str, FunctionType]) -> dict[st
     hooks = {}
     for name in sorted(functions):
         (implementation,) = getattr(manager.hook, name).get_hookimpls()
-        hooks[name] = Hook(name, implementation.function, tuple(implementation.argnames))
-        if hooks[name].arguments != _arguments(functions[name]):
-            raise _malformed(provider, f"{name} shows another signature than its code has", "Leave decorators off.")
+        hooks[name] = Hook(name, implementation.function, _arguments(functions[name]))
     return hooks
 
 

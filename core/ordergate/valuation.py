@@ -6,6 +6,7 @@ without any market at the venue is worth nothing here and named; one whose marke
 
 from __future__ import annotations
 
+import math
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -193,7 +194,8 @@ class _Rates:
 
 
 def _ages(facts: Facts, age: float) -> dict[str, float]:
-    stamped = [facts.begun - price.at for price in facts.prices if price.at is not None]
+    # A price from the future is as doubtful as an old one: one of the two clocks is wrong.
+    stamped = [abs(facts.begun - price.at) for price in facts.prices if price.at is not None and _is_moment(price.at)]
     return {"account": round(age, 3), "prices": round(age + max([0.0, *stamped]), 3)}
 
 
@@ -208,12 +210,18 @@ def _stale(ages: Mapping[str, float], gate: Gate) -> list[str]:
 def _flaw(symbol: str, price: Price | None) -> str:
     if price is None:
         return f"{symbol} has no price at the venue now"
+    if price.at is not None and not _is_moment(price.at):
+        return f"the price of {symbol} is stamped {price.at!r}, which is no moment"
     for name, number in (("bid", price.bid), ("ask", price.ask)):
         if type(number) is not Decimal or not number.is_finite() or number <= 0:
             return f"the {name} of {symbol} is {number!r}, not a price"
     if price.bid > price.ask:
         return f"the book of {symbol} is crossed: bid {plain(price.bid)} over ask {plain(price.ask)}"
     return ""
+
+
+def _is_moment(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_dust(holding: Holding, worth: Decimal, market: Market | None, dust: Decimal) -> bool:

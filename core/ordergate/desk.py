@@ -9,14 +9,14 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
 from ordergate.broker import Broker, Mismatch, NotConnected
 from ordergate.calls import Failed
 from ordergate.clock import Clock, iso
-from ordergate.errors import LedgerError
+from ordergate.errors import BrokerError, LedgerError
 from ordergate.facts import Facts, FactsReader
 from ordergate.fallback import Fallback
 from ordergate.judge import Inputs, judge
@@ -41,6 +41,8 @@ from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all,
 from ordergate.setup import Setup
 
 __all__ = ["Desk", "Snapshot", "Stop"]
+
+_DAY: Final = 86_400.0
 
 Stop = tuple[str, str]
 """Code and sentence of something that forbids buying."""
@@ -227,6 +229,7 @@ class Desk:
         settled = self._settle(broker, ledger.unfinished(account), frozenset())
         facts = self._readers[account].read(None)
         self._foreign(broker, facts)
+        self._look_back(ledger, broker)
         return settled
 
     def settle_by_hand(self, recorded: Recorded, status: OrderStatus, *, by: str, reason: str) -> None:
@@ -294,24 +297,35 @@ class Desk:
         return new
 
     def _foreign(self, broker: Broker, facts: Facts) -> list[Stop]:
+        """Alarms for open orders the gate never sent, each once, and the stop that the config may ask for."""
         open_orders = facts.report.open_orders if facts.report else ()
-        ours = self.ledger().known_wire_ids(
-            broker.account, tuple(order.client_order_id for order in open_orders if order.client_order_id)
-        )
-        foreign = [order for order in open_orders if order.client_order_id not in ours]
-        for order in foreign:
-            what = f"{order.side} {order.symbol}, venue order {order.order_id}"
-            text = f"the venue shows an order the gate never sent: {what}"
-            if self.newly(frozenset({f"{broker.account}/{order.order_id}"})):
-                self.alarm(broker.account, "foreign_order", text, key=f"foreign:{order.order_id}")
-        if foreign and self.setup.config.gate.foreign_orders == "stop":
-            return [
-                (
-                    "foreign_orders",
-                    f"The venue shows {len(foreign)} open order(s) that the gate never sent (gate.foreign_orders).",
-                )
-            ]
-        return []
+        seen = {order.order_id: (order.client_order_id, f"{order.side} {order.symbol}") for order in open_orders}
+        foreign = self._report_foreign(broker.account, seen)
+        if not foreign or self.setup.config.gate.foreign_orders == "alarm":
+            return []
+        return [("foreign_orders", f"The venue shows {foreign} open order(s) that the gate never sent.")]
+
+    def _look_back(self, ledger: Ledger, broker: Broker) -> None:
+        """The same for the orders of the last day, finished ones too, since the account was bound to this ledger."""
+        bound = next((entry.at for entry in ledger.entries(broker.account) if entry.kind == "bound"), None)
+        if bound is None:
+            return
+        try:
+            receipts = broker.list_orders(max(bound, self.clock.now() - _DAY)) or ()
+        except BrokerError:
+            return  # the venue cannot be asked now; what is still open was looked at with the facts
+        seen = {str(one.order_id): (one.client_order_id, f"{one.side} {one.symbol}") for one in receipts}
+        self._report_foreign(broker.account, seen)
+
+    def _report_foreign(self, account: str, seen: Mapping[str, tuple[str | None, str]]) -> int:
+        """Alarm for each venue order whose id on the wire the ledger does not know; how many there are."""
+        ours = self.ledger().known_wire_ids(account, tuple(wire for wire, _ in seen.values() if wire))
+        foreign = {order_id: what for order_id, (wire, what) in seen.items() if wire not in ours}
+        for order_id, what in foreign.items():
+            if self.newly(frozenset({f"{account}/{order_id}"})):
+                text = f"the venue shows an order the gate never sent: {what}, venue order {order_id}"
+                self.alarm(account, "foreign_order", text, key=f"foreign:{order_id}")
+        return len(foreign)
 
     # -------------------------------------------------------------------------------------------------------- identity
 

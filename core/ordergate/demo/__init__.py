@@ -28,11 +28,17 @@ _ASSUMED: Final = (
 )
 
 
-def run_demo(folder: Path, as_json: bool = False, *, console: Console | None = None) -> int:  # noqa: FBT001, FBT002
+def run_demo(
+    folder: Path,
+    as_json: bool = False,  # noqa: FBT001, FBT002 - the second word of a short sentence: what, and in which form
+    *,
+    plain: bool = False,
+    console: Console | None = None,
+) -> int:
     """Play the demo into `folder` and leave a working set-up there. Returns 0, or 1 when something was not as it must.
 
-    Aligned and coloured on a terminal, plain lines through a pipe, one object per line with `as_json`. `console`: a
-    rich console to draw on instead, without pauses, to record a picture. Raises InputError when the folder is not the
+    Aligned and coloured on a terminal, plain lines through a pipe or with `plain`, one object per line with
+    `as_json`. `console`: a rich console to draw on instead, without pauses, to record a picture. Raises InputError when the folder is not the
     demo's own, and then touches nothing in it.
     """
     # What the executor brings is loaded here, so that importing this module stays light.
@@ -44,7 +50,7 @@ def run_demo(folder: Path, as_json: bool = False, *, console: Console | None = N
 
     clock = SystemClock()
     with own_folder(folder):
-        show = _show(as_json=as_json, console=console, clock=clock)
+        show = _show(as_json=as_json, plain=plain, console=console, clock=clock)
         demo = Rehearsal(folder, show, clock)
         try:
             show.opening(RECORDED, _ASSUMED, [demo.account_line(name) for name in demo.venues])
@@ -58,12 +64,12 @@ def run_demo(folder: Path, as_json: bool = False, *, console: Console | None = N
             demo.close()
 
 
-def _show(*, as_json: bool, console: Console | None, clock: Clock) -> Show:
+def _show(*, as_json: bool, plain: bool, console: Console | None, clock: Clock) -> Show:
     from ordergate.demo.show import JsonShow, PlainShow
 
     if as_json:
         return JsonShow(sys.stdout)
-    if console is None and not sys.stdout.isatty():
+    if plain or (console is None and not sys.stdout.isatty()):
         return PlainShow(sys.stdout)
     from rich.console import Console
 

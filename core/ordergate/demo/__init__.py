@@ -38,8 +38,8 @@ def run_demo(
     """Play the demo into `folder` and leave a working set-up there. Returns 0, or 1 when something was not as it must.
 
     Aligned and coloured on a terminal, plain lines through a pipe or with `plain`, one object per line with
-    `as_json`. `console`: a rich console to draw on instead, without pauses, to record a picture. Raises InputError when the folder is not the
-    demo's own, and then touches nothing in it.
+    `as_json`. `console`: a rich console to draw on instead, without pauses, to record a picture.
+    Raises InputError when the folder is not the demo's own, and then touches nothing in it.
     """
     # What the executor brings is loaded here, so that importing this module stays light.
     from ordergate.demo.folder import own_folder

@@ -12,7 +12,6 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from attrs import frozen
 
 from ordergate import Executor, Order, OrderStatus, testing
 from ordergate.binding import WrittenNumber
+from ordergate.cli import commands
 from ordergate.hookspecs import OBSERVER, RULE
 from ordergate.plugins import admit
 
@@ -118,12 +118,15 @@ def test_python_runs_and_prints_what_the_page_says(
     for block in of(page):
         if block.file is not None:
             Path(block.file).write_text(block.body, encoding="utf-8")
-        elif block.language == "python":
-            capsys.readouterr()
+            continue
+        capsys.readouterr()
+        if block.language == "python":
             exec(compile(block.body, str(block), "exec"), scope)  # noqa: S102 - the page's own example
-            printed = capsys.readouterr().out
-            if block.printed is not None:
-                assert lines_of(printed) == lines_of(block.printed), str(block)
+        elif block.language == "sh" and block.printed is not None:
+            with pytest.raises(SystemExit):
+                commands.main(shlex.split(block.body)[1:], "ordergate")
+        if block.printed is not None:
+            assert lines_of(capsys.readouterr().out) == lines_of(block.printed), str(block)
 
 
 def lines_of(text: str) -> list[str]:
@@ -211,14 +214,6 @@ def test_the_backup_in_the_operations_page_is_a_ledger(tmp_path: Path, monkeypat
 # -------------------------------------------------------------------------------------------------------- commands
 
 
-@pytest.fixture(scope="module")
-def program() -> click.Group:
-    if find_spec("ordergate.cli") is None:
-        pytest.skip("the command line, ordergate.cli, is not there yet")
-    found: click.Group = importlib.import_module("ordergate.cli").commands
-    return found
-
-
 def shell_lines() -> Iterator[tuple[str, str]]:
     """Where a block of commands, or one in backquotes, calls ordergate: what follows the name, by place."""
     for block in BLOCKS:
@@ -236,8 +231,8 @@ LINES = sorted(set(shell_lines()))
 
 
 @pytest.mark.parametrize(("where", "line"), LINES, ids=[f"{where}:{line}" for where, line in LINES])
-def test_commands_exist(where: str, line: str, program: click.Group) -> None:
-    assert unknown(program, shlex.split(line)) == [], where
+def test_commands_exist(where: str, line: str) -> None:
+    assert unknown(commands, shlex.split(line)) == [], where
 
 
 def unknown(program: click.Command, words: list[str]) -> list[str]:
@@ -256,7 +251,7 @@ def unknown(program: click.Command, words: list[str]) -> list[str]:
     return wrong
 
 
-def test_the_check_of_commands_sees_what_is_not_there(program: click.Group) -> None:
-    assert unknown(program, ["serve", "--port", "80"]) == ["serve", "--port"]
-    assert unknown(program, ["buy", "BTC-USD", "--force"]) == ["--force"]
-    assert unknown(program, ["audit", "verify", "--against", "heads.json"]) == []
+def test_the_check_of_commands_sees_what_is_not_there() -> None:
+    assert unknown(commands, ["serve", "--port", "80"]) == ["serve", "--port"]
+    assert unknown(commands, ["buy", "BTC-USD", "--force"]) == ["--force"]
+    assert unknown(commands, ["audit", "verify", "--against", "heads.json"]) == []

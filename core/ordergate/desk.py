@@ -33,7 +33,7 @@ from ordergate.models import (
     TradingState,
     Verdict,
 )
-from ordergate.outcome import Outcome, told
+from ordergate.outcome import Outcome, replay, told
 from ordergate.panel import ActiveRule, Panel, refusal
 from ordergate.records import from_plain, to_plain
 from ordergate.settings import Gate
@@ -69,6 +69,7 @@ class Desk:
         self._readers = {name: FactsReader(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._kept: dict[tuple[str, str], Snapshot] = {}
         self._ledger: Ledger | None = None
+        self._known_ledger: str | None = None
         self._lock = threading.Lock()
         self._reported: set[str] = set()
 
@@ -79,7 +80,8 @@ class Desk:
         with self._lock:
             if self._ledger is None:
                 config = self.setup.config
-                self._ledger = open_ledger(config.gate.ledger, config.folder, self.clock)
+                self._ledger = open_ledger(config.gate.ledger, config.folder, self.clock, same_as=self._known_ledger)
+                self._known_ledger = self._ledger.mark
             return self._ledger
 
     def drop_ledger(self) -> None:
@@ -178,6 +180,8 @@ class Desk:
             stops += self._doubts(ledger, broker.account, symbol)
         if bind:
             stops += self._foreign(broker, snapshot.facts)
+            if self.newly(frozenset({f"looked back {broker.account}"})):
+                self._look_back(ledger, broker)
         return snapshot, state, stops
 
     def forget(self, account: str) -> None:
@@ -245,7 +249,19 @@ class Desk:
         )
         body = receipt_body(recorded.client_order_id, status, receipt, why=reason, by=by)
         self.ledger().append(recorded.account, "receipt", body, at=self.clock.now())
+        self._learnt(recorded)
+
+    def arrives_for(self, recorded: Recorded) -> float:
+        """For how many seconds more the order may still arrive at the venue; below zero when it no longer can."""
+        broker = self.setup.brokers.get(recorded.account)
+        return (recorded.send_by or 0.0) + (broker.profile.honoured if broker else 0.0) - self.clock.now()
+
+    def _learnt(self, recorded: Recorded) -> None:
+        """Something about an order was written down after its send: facts are stale, and observers hear of it."""
         self.forget(recorded.account)
+        found = self.ledger().find(recorded.account, recorded.client_order_id)
+        if found is not None:
+            self.tell_order(replay(found))
 
     def _settle(
         self, broker: Broker, unfinished: tuple[Recorded, ...], resting: frozenset[str] | set[str]
@@ -253,14 +269,17 @@ class Desk:
         def write(outcome: Settled) -> None:
             recorded = outcome.recorded
             if outcome.mismatch:
-                self.freeze(broker.account, "order_mismatch", f"order {recorded.client_order_id}: {outcome.message}")
+                if self.newly(frozenset({f"mismatch {broker.account}/{recorded.client_order_id}"})):
+                    self.freeze(
+                        broker.account, "order_mismatch", f"order {recorded.client_order_id}: {outcome.message}"
+                    )
                 return
             status = outcome.status or OrderStatus.UNKNOWN
             body = receipt_body(recorded.client_order_id, status, outcome.receipt, why=outcome.message)
             self.write(
                 broker.account, "receipt", body, key=f"receipt:{recorded.client_order_id}:{recorded.status}:{status}"
             )
-            self.forget(broker.account)
+            self._learnt(recorded)
 
         return settle_all(unfinished, broker, self.clock, resting, write)
 

@@ -171,6 +171,9 @@ class Executor:
             raise InputError("as", str(status), f"use {', '.join(allowed)}")
         if recorded is None or not is_doubtful(recorded, self.clock.now()):
             raise InputError("client_order_id", client_order_id, "only an order of unknown outcome is settled by hand")
+        late = self.desk.arrives_for(recorded)
+        if status == OrderStatus.EXPIRED and late >= 0:
+            raise InputError("as", str(status), f"it may still arrive for {late:.0f} s; wait, then look again")
         for field, text in (("by", by), ("reason", reason)):
             check_words(field, text)
         self.desk.settle_by_hand(recorded, OrderStatus(status), by=by, reason=reason)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import Factory, evolve, frozen
+from attrs import Factory, astuple, evolve, frozen
 
 from ordergate.amounts import ZERO, money, round_down
 from ordergate.band import Band, find_band, smallest
@@ -108,9 +108,9 @@ def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgem
     asked = _asked(case)
     sized = case.sized(asked)
     values = _values(case, sized)
-    given = evolve(sized.purchase), evolve(account), evolve(case.market), evolve(case.tier)
+    given = _fingerprint(values)
     rules = panel.ask(values)
-    meddled = given != (values["order"], values["account"], values["market"], values["tier"])
+    meddled = _fingerprint(values) != given
     if meddled:
         state = refusal(
             STATE, "rule_meddled", "A rule changed what it was given to judge; nothing it touched can be trusted."
@@ -289,6 +289,11 @@ def _values(case: _Case, sized: Sized) -> dict[str, Any]:
         "broker": case.inputs.profile,
         "history": case.inputs.history,
     }
+
+
+def _fingerprint(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Everything a rule was given, as plain values. Positions are left out: rules only ever get copies of those."""
+    return tuple(astuple(value) for value in values.values())
 
 
 def _unit(asked: Asked, market: Market) -> tuple[Decimal, str]:

@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from importlib.resources import files
 from itertools import zip_longest
@@ -63,17 +63,20 @@ T = TypeVar("T")
 class SqliteLedger:
     """See `ordergate.ledger.Ledger`."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, same_as: str | None = None) -> None:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise LedgerVersion(f"SQLite {sqlite3.sqlite_version} is too old for a ledger; 3.37 or newer is needed")
         self.path, self._clock, self._lock = path, clock, threading.RLock()
         if path.is_dir() or not path.parent.is_dir():
             raise LedgerError(f"the ledger {path} cannot be opened: name a file in a folder that exists (gate.ledger)")
+        if same_as is not None:
+            self._check_file(same_as)
+        self.mark = same_as or ""
         self._connection = self._guarded(lambda: _connect(path))
         try:
             self._guarded(self._prepare)
-            self._inode = path.stat().st_ino
-        except LedgerError:
+            self.mark = self._found_mark(same_as)
+        except (LedgerError, OSError):
             self._connection.close()
             raise
 
@@ -99,7 +102,7 @@ class SqliteLedger:
             "settlement": judged_on.settlement if judged_on else None,
         }
 
-        self._check_file()
+        self._check_file(self.mark)
         rows = self._all(_APPEND, values)
         if not rows and judged_on is None:
             self._name_account(account)
@@ -116,7 +119,7 @@ class SqliteLedger:
     # ------------------------------------------------------------------------------------------------------- reading
 
     def state(self, account: str) -> AccountState:
-        self._check_file()
+        self._check_file(self.mark)
         # One statement, one snapshot: version and reservations always belong together.
         rows = self._all(
             """SELECT a.name, a.identity, a.version, a.settlement, a.trading, a.head, o.reservation, o.status,
@@ -199,7 +202,7 @@ class SqliteLedger:
 
     def verify(self) -> Break | None:
         heads = ((name, seq, head) for name, (seq, head) in self.heads().items())
-        return first_break(self.entries(), heads) or self._first_difference()
+        return first_break(self.entries(), heads) or self._first_difference() or self._first_lost_content()
 
     def close(self) -> None:
         with self._lock:
@@ -209,9 +212,10 @@ class SqliteLedger:
 
     def _prepare(self) -> None:
         connection = self._connection
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        with _reading(connection):  # one snapshot: another process may be creating it in this moment
+            tables = _tables(connection)
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
         if tables and application != _APPLICATION:
             raise LedgerDamaged(f"{self.path} is an SQLite file but no ledger; name another file in gate.ledger")
         if tables and version != _SCHEMA:
@@ -224,7 +228,7 @@ class SqliteLedger:
                 f"the ledger {self.path} has schema {version}, {age} than the {_SCHEMA} this ordergate writes; {fix}"
             )
         if not tables:
-            _create(connection)
+            _create(connection, self._clock.new_id())
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise LedgerError(
                 f"the file system of {self.path} cannot hold a write-ahead log; put the ledger on a local disk"
@@ -244,15 +248,22 @@ class SqliteLedger:
                     f"the ledger {self.path} is damaged at row {seq} of account {name}; run `ordergate audit verify`"
                 )
 
-    def _check_file(self) -> None:
+    def _found_mark(self, same_as: str | None) -> str:
+        (ledger_id,) = self._one("SELECT id FROM ledger", ())
+        mark = f"{_place(self.path)} {ledger_id}"
+        if same_as not in (None, mark):
+            raise LedgerDamaged(f"the ledger {self.path} was replaced while it was in use; start again")
+        return mark
+
+    def _check_file(self, mark: str) -> None:
         """A ledger that was moved away or replaced under our feet would take intents nobody will ever read."""
         try:
-            same = self.path.stat().st_ino == self._inode
+            found = _place(self.path)
         except OSError as error:
             raise LedgerError(
-                f"the ledger {self.path} is gone: {error.strerror}; put it back and start again"
+                f"the ledger {self.path} is gone: {error.strerror}; put it back, or start again without it"
             ) from error
-        if not same:
+        if found != mark.split(maxsplit=1)[0]:
             raise LedgerDamaged(f"the ledger {self.path} was replaced while it was in use; start again")
 
     def _first_difference(self) -> Break | None:
@@ -261,7 +272,7 @@ class SqliteLedger:
         """
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
             fresh.create_function("link", 7, link, deterministic=True)
-            _create(fresh)
+            _create(fresh, "")
             fresh.executemany("INSERT INTO account (name) VALUES (?)", [(name,) for name in self.heads()])
             for entry in self.entries():
                 fresh.execute(
@@ -275,6 +286,23 @@ class SqliteLedger:
                     if one != other:
                         name, row = (one or other)[:2]
                         return Break(name, row, f"table {table} does not say what the journal says")
+        return None
+
+    def _first_lost_content(self) -> Break | None:
+        """What decisions were made on must be there, and be what its name says."""
+        named = self._all(
+            """SELECT j.account, j.seq, n.value, c.body FROM journal AS j
+               JOIN json_each(json_array(json_extract(j.body, '$.facts'), json_extract(j.body, '$.setup'))) AS n
+               LEFT JOIN content AS c ON c.account = j.account AND c.hash = n.value
+               WHERE j.kind = 'decision' AND n.value IS NOT NULL ORDER BY j.account, j.seq""",
+            (),
+        )
+        sound: set[str] = set()
+        for account, seq, name, body in named:
+            if name not in sound:
+                if body is None or digest(body) != name:
+                    return Break(account, seq, "the facts or settings it was made on are gone or were changed")
+                sound.add(name)
         return None
 
     def _name_account(self, account: str) -> None:
@@ -330,12 +358,49 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def _place(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _create(connection: sqlite3.Connection, ledger_id: str) -> None:
+    """All or nothing: a process that dies half-way leaves an empty file, and of two that start at once one creates."""
     script = files("ordergate").joinpath("migrations", "sqlite_0001.sql").read_text(encoding="utf-8")
-    # All or nothing: a process that dies half-way leaves an empty file, which is then tried again.
-    connection.executescript(
-        f"BEGIN EXCLUSIVE; {script}; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_SCHEMA}; COMMIT;"
-    )
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        if not _tables(connection):
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute("INSERT INTO ledger VALUES (?)", (ledger_id,))
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _reading(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The script's statements one by one: running it whole would commit between them."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _tables(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
 
 
 def _reservation(body: str, status: str, receipt_at: float | None) -> Reservation:

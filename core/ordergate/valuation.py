@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from types import MappingProxyType
 
 from attrs import evolve, frozen
 
@@ -155,14 +154,35 @@ def merge(name: str, valuation: Valuation, claims: Iterable[Claim], gate: Gate) 
         equity=valuation.equity,
         cash=valuation.cash,
         dust=gate.dust,
-        positions=MappingProxyType(ChainMap(changed, valuation.positions)),
+        positions=_Copies(ChainMap(changed, valuation.positions)),
         position_total=total,
-        holdings=MappingProxyType(ChainMap(changed, valuation.holdings)),
+        holdings=_Copies(ChainMap(changed, valuation.holdings)),
         cash_currencies=frozenset(gate.cash),
     )
 
 
 # -------------------------------------------------------------------------------------------------------------- inside
+
+
+class _Copies(Mapping[str, Position]):
+    """Positions by currency for rules to read. Each look gives a copy: nothing done to one reaches the others."""
+
+    __slots__ = ("_positions",)
+
+    def __init__(self, positions: Mapping[str, Position]) -> None:
+        self._positions = positions
+
+    def __getitem__(self, currency: str) -> Position:
+        return evolve(self._positions[currency])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __contains__(self, currency: object) -> bool:
+        return currency in self._positions
 
 
 class _Rates:

@@ -2,6 +2,11 @@
 -- that are read on the order path. Amounts are text; moments are seconds since the epoch. Everything is keyed by account.
 -- link() is the hash of a row and its predecessor; the program registers it (ordergate.journal.link).
 
+-- One row: what tells this ledger from one that later stands in its place.
+CREATE TABLE ledger (
+    id TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE account (
     name       TEXT PRIMARY KEY,
     identity   TEXT,                              -- what the venue calls these funds

@@ -95,7 +95,7 @@ def _lines(block: Block) -> list[str]:
 
 
 def _table_lines(table: Table) -> list[str]:
-    rows = [list(table.columns), *([words(cell) for cell in row] for row in table.rows)]
+    rows = [[clean(name) for name in table.columns], *([words(cell) for cell in row] for row in table.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
 
     def aligned(row: list[str]) -> str:

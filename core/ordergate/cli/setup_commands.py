@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -172,4 +171,6 @@ def _classes(executor: Executor, kind: str) -> dict[str, type]:
 @click.pass_obj
 def demo(face: Face, folder: Path) -> int:
     """Watch the gate at work, without configuration: a stream of orders on paper venues, in a folder of its own."""
-    return int(import_module("ordergate.demo").run_demo(folder, face.as_json))
+    from ordergate.demo import run_demo
+
+    return run_demo(folder, face.as_json, plain=face.plain)

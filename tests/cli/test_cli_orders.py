@@ -186,3 +186,10 @@ def test_limits_during_a_halt_names_the_halt_alone(program: Any) -> None:
     assert ran.code == 3
     assert "gate.state" in ran.out
     assert "min_position" not in ran.out
+
+
+def test_cancelling_what_the_venue_rejected_says_that_it_was_rejected(program: Any, fault: Callable[..., None]) -> None:
+    fault("reject")
+    program("buy", "BTC-USD", "--spend", "25", "--id", "x")
+    ran = program.json("cancel", "x")
+    assert (ran.code, ran.data["status"]) == (5, "rejected")

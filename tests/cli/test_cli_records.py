@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ordergate import Executor, Order
+
 
 @pytest.fixture
 def traded(program: Any) -> Any:
@@ -130,3 +132,9 @@ def test_the_export_is_one_json_object_per_line(traded: Any) -> None:
     assert all(set(row) == {"account", "seq", "kind", "at", "key", "body", "hash"} for row in rows)
     assert {"bound", "decision", "receipt"} <= {row["kind"] for row in rows}
     assert traded("audit", "export", "--json").out == traded("audit", "export").out
+
+
+def test_an_exit_that_was_refused_is_explained_without_a_difference(program: Any) -> None:
+    with Executor.from_config(program.config) as executor:
+        executor.submit(Order.sell("SOL-USD", all=True, client_order_id="nothing"))
+        assert executor.explain("nothing").same

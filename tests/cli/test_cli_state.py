@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import ordergate_paper
+from ordergate import ConfigError, Executor
 from ordergate.clock import SystemClock
 
 
@@ -363,3 +364,9 @@ def test_an_account_on_its_own_file(program: Any, tmp_path: Path) -> None:
     program.rewrite('cash = "300.00"', 'state = "somewhere.db"\ncash = "300.00"')
     assert program.json("venue", "paper").data["file"] == str(tmp_path / "somewhere.db")
     assert ordergate_paper.count_orders(tmp_path / "somewhere.db") == 0
+
+
+def test_reconciling_a_broken_account_in_python_names_what_is_wrong(program: Any) -> None:
+    program.rewrite("[accounts.main]", '[accounts.other]\nbroker = "nope"\n\n[accounts.main]')
+    with Executor.from_config(program.config) as executor, pytest.raises(ConfigError, match="nope"):
+        executor.reconcile("other")

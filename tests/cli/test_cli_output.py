@@ -129,7 +129,7 @@ def test_nothing_in_what_users_type_reaches_the_terminal_raw(program: Any) -> No
         ("venue", "paper", "--price", "\x1b[31m=5"),
         ("halt", "--by", "\x1b[31m", "--reason", "x"),
         ("audit", "verify", "--against", "\x1b[31m"),
-        ("init", "\x1b[31m/ordergate.toml\x07"),
+        ("init", str(program.folder / "\x1b[31m" / "\x07")),
     ):
         for ran in (program(*words), program.json(*words)):
             text = (ran.out + ran.err).replace("\n", "")

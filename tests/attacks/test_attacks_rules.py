@@ -200,6 +200,21 @@ def test_b03_hanging_rule_and_the_band_of_sizes(gate: Gate, hanging: Callable[[]
     assert {verdict.rule for verdict in limits.judgement.verdicts if not verdict.approved} == {"hangs"}
 
 
+def test_b03_hanging_rule_that_hangs_for_other_sizes_than_the_one_asked(
+    gate: Gate, requests: Requests, rule: Rule
+) -> None:
+    """It answers the order and hangs while the smallest that passes is looked for: one thread is lost, not one each."""
+    body = "if order.size > 100:\n    sys.modules[__name__].never.wait()\nreturn Verdict.approve()"
+    executor = gate(rules=("min_position", rule("hangs", body, above=NEVER)), settings=QUICK)
+    before = calls_still_running()
+    for _ in range(4):
+        decision = executor.submit(Order.buy("BTC-USD", spend="3"))
+        assert codes(decision)["min_position"] == "under_minimum"
+        assert decision.smallest_passing is None
+    assert len(calls_still_running() - before) <= 1
+    assert requests() == 0
+
+
 def test_b03_hanging_rule_on_a_check_closes_the_account_too(
     gate: Gate, requests: Requests, hanging: Callable[[], str]
 ) -> None:
@@ -255,8 +270,6 @@ MEDDLERS = {
     "the spend": "object.__setattr__(order, 'spend', Decimal(900))",
     "the equity": "object.__setattr__(account, 'equity', Decimal(10) ** 6)",
     "the positions": "object.__setattr__(account, 'positions', {})",
-    "one position": "object.__setattr__(account.positions['ETH'], 'value', Decimal(10) ** 6)",
-    "one holding": "object.__setattr__(account.holdings['ETH'], 'sellable', Decimal(10) ** 6)",
     "the market": "object.__setattr__(market, 'min_spend', Decimal(0))",
     "the price": "object.__setattr__(market.price, 'ask', Decimal(1))",
     "the tier": "object.__setattr__(tier, 'max_positions', 99)",
@@ -276,8 +289,28 @@ def test_b05_meddling_rule_changes_what_it_was_given(gate: Gate, requests: Reque
     )
     executor = gate(rules=(name, "position_cap"), positions={"ETH-USD": "0.01"})
     decision = executor.submit(BUY)
-    assert codes(decision).get("gate.state") in ("rule_meddled", "exits_only")
+    assert codes(decision)["gate.state"] in ("rule_meddled", "exits_only")
     assert "changed what it was given" in closed_by(executor)
+    assert requests() == 0
+    rows = [entry.kind for entry in executor.desk.ledger().entries("main")]
+    assert sorted(rows) == ["alarm", "bound", "decision", "trading"]  # closed once, and the refusal is recorded
+
+
+@pytest.mark.parametrize(
+    ("mapping", "field"), [("positions", "value"), ("holdings", "value"), ("holdings", "sellable")]
+)
+def test_b05_meddling_rule_changes_a_position_for_nobody_but_itself(
+    gate: Gate, requests: Requests, rule: Rule, mapping: str, field: str
+) -> None:
+    body = f"object.__setattr__(account.{mapping}['ETH'], '{field}', Decimal(10) ** 6)\nreturn Verdict.approve()"
+    name = rule("meddles", body, takes="account", above="from decimal import Decimal")
+    executor = gate(cash="100.00", rules=(name, "average_position"), positions={"ETH-USD": "0.01"}, fee_threshold="20")
+    decision = executor.submit(Order.buy("BTC-USD", spend="12", client_order_id="one"))
+    verdict = next(verdict for verdict in decision.verdicts if verdict.rule == "average_position")
+    assert (verdict.code, verdict.observed) == ("low_average", Decimal("23.50"))  # (35 + 12) / 2
+    recorded = executor.explain("one").decision
+    assert recorded.facts is not None
+    assert recorded.facts.positions[0].value == 35
     assert requests() == 0
 
 
@@ -354,9 +387,9 @@ def test_b05_meddling_rule_that_plants_what_cannot_be_recorded(
     """The refusal is recorded with the numbers that were true, not with those the rule put in their place."""
     body = f"object.__setattr__({planted}, Decimal('NaN'))\nreturn Verdict.approve()"
     name = rule("plants", body, takes="order, account, broker", above="from decimal import Decimal")
-    executor = gate(rules=(name, "position_cap"), positions={"ETH-USD": "0.01"})
+    executor = gate(cash="100.00", rules=(name, "position_cap"), positions={"ETH-USD": "0.01"})
     order = Order.buy("BTC-USD", spend="60", client_order_id="planted")
-    assert executor.submit(order).status is OrderStatus.REFUSED
+    assert executor.submit(order).status is OrderStatus.REFUSED  # by the cap, where what was changed is a copy
     recorded = executor.explain("planted").decision
     assert recorded.purchase is not None
     assert recorded.purchase.size == 60

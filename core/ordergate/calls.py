@@ -64,9 +64,10 @@ def within(seconds: float, function: Callable[..., T], *arguments: Any) -> T:
 
 
 def _text(cause: BaseException) -> str:
-    """The exception's text on one line, bounded; a plugin's `__str__` may itself be broken."""
+    """The exception's text on one printable line, bounded; a plugin's `__str__` may itself be broken, or hostile."""
     try:
         text = str(cause)
     except BaseException:
         return "(its message cannot be shown)"
-    return " ".join(text.split())[:300]
+    line = " ".join(text.split())[:300]
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in line)

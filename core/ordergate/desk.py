@@ -384,8 +384,8 @@ class Desk:
     def judge_again(self, recorded: Recorded) -> tuple[Verdict, ...]:
         """The verdicts on a recorded decision, from its recorded facts and settings, by the rules active now."""
         body = json.loads(recorded.decision)
-        if body["judged_on"] is None:
-            return ()
+        if body["judged_on"] is None:  # an exit: no rule was asked, so there is nothing to ask again
+            return tuple(from_plain(one, Verdict) for one in body["verdicts"])
         ledger = self.ledger()
         made = json.loads(ledger.kept(recorded.account, body["setup"]))
         gate = made["gate"]

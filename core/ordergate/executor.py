@@ -152,6 +152,9 @@ class Executor:
         here.
         """
         names = [self.account_name(account)] if account else list(self.setup.brokers)
+        for name in names:
+            if name in self.setup.broken:
+                raise ConfigError(self.setup.broken[name])
         with exact():
             return {name: self.desk.reconcile(name) for name in names}
 

@@ -91,6 +91,10 @@ class Exits:
         """Cancel what is left of an order, found in the ledger, the fallback or at the venue. Raises InputError."""
         broker = self._broker_of(account)
         decision = self._decision_of(account, client_order_id)
+        if decision is not None and decision.status is OrderStatus.REFUSED:
+            raise InputError("client_order_id", client_order_id, "the gate refused this order; nothing was ever sent")
+        if decision is not None and decision.status.is_final:
+            return decision
         if decision is None or decision.venue_order is None:
             decision = self._open_at_venue(broker, client_order_id)
         order = decision.venue_order

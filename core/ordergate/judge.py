@@ -15,7 +15,7 @@ from attrs import Factory, astuple, evolve, frozen
 from ordergate.amounts import ZERO, money, round_down
 from ordergate.band import Band, find_band, smallest
 from ordergate.calls import Failed
-from ordergate.errors import InputError
+from ordergate.errors import InputError, PluginError
 from ordergate.facts import Facts
 from ordergate.ledger import Reservation
 from ordergate.models import (
@@ -143,7 +143,11 @@ def band(inputs: Inputs, panel: Panel) -> tuple[Judgement, Band | None, Decimal,
         return judgement, None, ZERO, ""
     asked = _asked(case)
     unit, currency = _unit(asked, case.market)
-    found = panel.search(lambda: find_band(_refusing(case, asked, panel, unit), _top(asked, case)))
+    try:
+        found = panel.search(lambda: find_band(_refusing(case, asked, panel, unit), _top(asked, case)))
+    except Failed as failed:
+        what, fix = f"the rules could not be asked about every size: {failed}", "Look for the one that is slow or fails"
+        raise PluginError("rules", "rule_overran", what, fix) from failed
     return judgement, found, unit, currency
 
 

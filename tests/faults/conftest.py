@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +47,7 @@ class Stage:
         self.ledger_path, self.venue = folder / "ordergate.db", folder / "paper-main.db"
         self.fallback = folder / "ordergate-fallback"
         self.opened: list[Executor] = []
+        self.new_clock: Callable[[], Clock] = SystemClock
 
     def values(self, *, gate: Mapping[str, Any] | None = None, **venue: Any) -> dict[str, Any]:
         rules = ["position_cap", "min_allocation", "min_position", "dust", "average_position"]
@@ -60,7 +61,9 @@ class Stage:
 
     def executor(self, values: Mapping[str, Any] | None = None, *, clock: Clock | None = None, **more: Any) -> Executor:
         """An executor of this process, its venue made and connected; closed when the test ends."""
-        executor = Executor.from_values(values or self.values(**more), folder=self.folder, clock=clock or MovedClock())
+        executor = Executor.from_values(
+            values or self.values(**more), folder=self.folder, clock=clock or self.new_clock()
+        )
         self.opened.append(executor)
         if "main" in executor.setup.brokers:
             executor.setup.brokers["main"].client(60)

@@ -114,12 +114,15 @@ WAYS = ("read_only", "full", "locked", "garbage", "no_database", "cut", "folder"
 
 
 @pytest.fixture(params=WAYS)
-def broken(request: pytest.FixtureRequest, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Breaker]:
+def broken(
+    request: pytest.FixtureRequest, stage: Stage, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Breaker]:
     """A ledger that was in use (a buy of BTC, a resting sell of ETH named `resting`) and is broken now."""
     with Executor.from_values(stage.values(), folder=stage.folder, clock=SystemClock()) as before:
         assert before.submit(Order.buy("BTC-USD", spend="50", client_order_id="before")).status is OrderStatus.FILLED
         resting = Order.sell("ETH-USD", amount="0.0050", limit="9000", client_order_id="resting")
         assert before.submit(resting).status is OrderStatus.OPEN
+    stage.new_clock = type(clock)  # nobody else runs here, so patience need not take time
     breaker = Breaker(stage, monkeypatch)
     getattr(breaker, request.param)()
     yield breaker

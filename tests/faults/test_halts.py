@@ -136,8 +136,11 @@ def test_h02_broken_kill_switch_the_ledger_cannot_take_it_a_file_does(stage: Sta
     halted = executor.halt(by="Ann", reason="drill")
     assert halted.warning is not None
     assert "ordergate.halt holds it for all accounts" in halted.warning
-    refused = stage.executor().submit(Order.buy("BTC-USD", spend="50"))
-    assert [verdict.code for verdict in refused.refusals] == ["halt_file"]
+    for each in (executor, stage.executor()):
+        refused = each.submit(Order.buy("BTC-USD", spend="50"))
+        assert [verdict.code for verdict in refused.refusals] == ["halt_file"]
+    (stage.folder / "ordergate.halt").unlink()
+    assert executor.submit(Order.buy("BTC-USD", spend="50")).status is OrderStatus.FILLED
 
 
 def test_h02_broken_kill_switch_nothing_can_hold_the_halt_this_process_is_halted_anyway(stage: Stage) -> None:
@@ -151,3 +154,5 @@ def test_h02_broken_kill_switch_nothing_can_hold_the_halt_this_process_is_halted
     assert "halt" in told
     assert executor.submit(Order.buy("BTC-USD", spend="50")).status is OrderStatus.REFUSED
     assert stage.sent() == 0
+    executor.resume(by="Ann", reason="the disk is free again")
+    assert executor.submit(Order.buy("BTC-USD", spend="50")).status is OrderStatus.FILLED

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,10 @@ import pytest
 from ordergate import Decision, IdConflict, Order, OrderStatus
 from ordergate.desk import Desk
 from ordergate.executor import Executor
+from ordergate.exits import Exits
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import Stage
+    from tests.faults.conftest import MovedClock, Stage
 
 CAP_2 = [{"name": "TWO", "equity": "50", "max_positions": 2, "min_position": "10"}]
 CAP_9 = [{"name": "NINE", "equity": "50", "max_positions": 9, "min_position": "10"}]
@@ -168,6 +171,33 @@ def test_e04_same_key_from_two_sells_in_the_same_moment_is_one_sell(
     answers = crowd(2, lambda number: (first, second)[number].submit(order))
     assert sorted(answer.replayed for answer in answers) == [False, True]
     assert stage.sent() == 1
+
+
+def test_e04_same_key_recorded_by_another_while_the_ledger_was_locked_is_not_sent(
+    stage: Stage, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It found the id new, then the ledger was locked for long; when it gives up, the ledger can still be read."""
+    values = stage.values(venue="kraken", positions={"ETH-USD": "1"})
+    first, second = stage.executor(values), stage.executor(values, clock=clock)
+    order = Order.sell("ETH-USD", amount="0.01", client_order_id="the-one")
+    look = Exits._look
+    locker = sqlite3.connect(stage.ledger_path, isolation_level=None)
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(Exits, "_look", look)
+        seen = look(*arguments)
+        assert first.submit(order).status is OrderStatus.FILLED
+        locker.execute("BEGIN IMMEDIATE")
+        return seen
+
+    monkeypatch.setattr(Exits, "_look", overtaken)
+    with closing(locker):
+        answer = second.submit(order)
+    assert answer.replayed
+    assert stage.sent() == 1
+    executor = stage.executor(values)
+    executor.reconcile()
+    assert stage.journal().count(("decision", "order:the-one")) == 1
 
 
 def test_e05_same_key_other_body_is_an_error_and_sends_nothing(stage: Stage) -> None:

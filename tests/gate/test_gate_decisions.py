@@ -301,3 +301,12 @@ def test_a_limit_far_above_the_market_does_not_look_bigger(gate: Gate) -> None:
     assert decision.purchase is not None
     assert decision.purchase.size == Decimal("34.46299")
     assert decision.purchase.cost == Decimal("68.5") * Decimal("1.009")
+
+
+@pytest.mark.parametrize(("name", "most"), [("coinbase", "1000.00"), ("kraken", "992.06")])
+def test_the_fee_is_covered_where_the_venue_takes_it_on_top(gate: Gate, name: str, most: str) -> None:
+    """Coinbase takes its fee out of what is spent; Kraken's 0.8 % come on top: 992.07 would need 1,000.01."""
+    executor = gate(venue=name, cash="1000.00")
+    over = executor.submit(Order.buy("BTC-USD", spend=Decimal(most) + CENT))
+    assert set(refusals(over)) == {"gate.funds"}
+    assert executor.submit(Order.buy("BTC-USD", spend=most)).status is OrderStatus.FILLED

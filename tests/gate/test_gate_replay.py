@@ -195,14 +195,19 @@ def test_e06_burst_of_buys_opens_no_more_positions_than_the_cap(gate: Gate, venu
 
 
 def test_threads_never_spend_more_than_there_is(gate: Gate, venue: Venue) -> None:
-    """Ten buys of 60 USD at once with 400 USD: six are sent, none is rejected by the venue for want of funds."""
+    """Ten buys of 60 USD at once with 400 USD: never more than six, and none that the venue must reject.
+
+    In the storm it may be fewer: what was just filled counts until facts that began after its receipt are there.
+    """
     executor = gate(cash="400.00", settings={"rule_budget": 10})
-    decisions = together(10, lambda _: executor.submit(Order.buy("BTC-USD", spend="60")))
-    assert sorted(decision.status for decision in decisions) == ["filled"] * 6 + ["refused"] * 4
-    assert all(
-        {verdict.rule for verdict in decision.refusals} == {"gate.funds"}
-        for decision in decisions
-        if not decision.approved
-    )
+    order = Order.buy("BTC-USD", spend="60")
+    decisions = together(10, lambda _: executor.submit(order))
+    filled = sum(decision.status is OrderStatus.FILLED for decision in decisions)
+    assert 1 <= filled <= 6
+    refused = [decision for decision in decisions if decision.status is OrderStatus.REFUSED]
+    assert len(refused) == 10 - filled
+    assert {verdict.rule for decision in refused for verdict in decision.refusals} <= {"gate.funds"}
+    afterwards = [executor.submit(order).status for _ in range(7 - filled)]
+    assert afterwards == [OrderStatus.FILLED] * (6 - filled) + [OrderStatus.REFUSED]
     cash = {holding.currency: holding.available for holding in paper.get_account(venue(executor)).holdings}["USD"]
     assert cash >= Decimal(40)

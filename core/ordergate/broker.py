@@ -171,14 +171,16 @@ class Broker:
 
     def client(self, seconds: float) -> Any:
         """Connect once. Raises `NotConnected`."""
-        with self._lock:
-            if not self._client:
-                try:
-                    client = within(seconds, self.plugin.hooks["connect"].call, {"settings": self.settings})
-                except Failed as failed:
-                    raise NotConnected(failed.cause) from failed
-                self._client.append(client)
-            return self._client[0]
+        if not self._client:
+            # Not under the lock: an exit must not wait for a buy that is being kept waiting at the door.
+            try:
+                client = within(seconds, self.plugin.hooks["connect"].call, {"settings": self.settings})
+            except Failed as failed:
+                raise NotConnected(failed.cause) from failed
+            with self._lock:
+                if not self._client:
+                    self._client.append(client)
+        return self._client[0]
 
     def _ask(self, hook: str, seconds: float | None, **values: Any) -> Any:
         limit = self.deadline if seconds is None else min(seconds, self.deadline)
@@ -201,7 +203,9 @@ class Broker:
 def _matching(sent: VenueOrder, receipt: Receipt) -> Receipt:
     """The receipt, if it is about the order that was sent."""
     told = [("client_order_id", sent.client_order_id), ("symbol", sent.symbol), ("side", sent.side)]
-    terms = [(name, getattr(sent, name)) for name in ("spend", "amount", "limit")]
+    # An order that is looked up by its id alone has no terms to compare; its terms are what is asked.
+    sized = sent.spend is not None or sent.amount is not None
+    terms = [(name, getattr(sent, name)) for name in ("spend", "amount", "limit")] if sized else []
     told += [(name, value) for name, value in terms if getattr(receipt, name) is not None]
     for name, value in told:
         if getattr(receipt, name) != value:

@@ -20,7 +20,7 @@ from ordergate.errors import BrokerError, LedgerError
 from ordergate.facts import Facts, FactsReader
 from ordergate.fallback import Fallback
 from ordergate.judge import Inputs, judge
-from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation, open_ledger
+from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, Reservation, open_ledger
 from ordergate.models import (
     BrokerProfile,
     Decision,
@@ -70,6 +70,7 @@ class Desk:
         self._kept: dict[tuple[str, str], Snapshot] = {}
         self._ledger: Ledger | None = None
         self._known_ledger: str | None = None
+        self.halted_here = ""
         self._lock = threading.Lock()
         self._reported: set[str] = set()
 
@@ -84,6 +85,11 @@ class Desk:
                 self._known_ledger = self._ledger.mark
             return self._ledger
 
+    def ledger_to_inspect(self) -> Ledger:
+        """The ledger for looking at, also when it is damaged; the caller closes it. Raises LedgerError."""
+        config = self.setup.config
+        return open_ledger(config.gate.ledger, config.folder, self.clock, to_inspect=True)
+
     def drop_ledger(self) -> None:
         """Forget a ledger that failed, so that the next use opens it anew."""
         with self._lock:
@@ -91,17 +97,30 @@ class Desk:
         if ledger is not None:
             ledger.close()
 
+    def find(self, ledger: Ledger, account: str, client_order_id: str) -> Recorded | None:
+        """The recorded order. One that is being sent in this moment is waited for: its outcome is the answer."""
+        while True:
+            recorded = ledger.find(account, client_order_id)
+            if recorded is None or recorded.status != SENDING or is_doubtful(recorded, self.clock.now()):
+                return recorded
+            self.clock.sleep(0.01)
+
     def bring_home(self, ledger: Ledger) -> None:
         """Import what exits had to write elsewhere. Raises LedgerError: no buy before it is home."""
         self.fallback.bring_home(ledger)
 
     def write(self, account: str, kind: str, body: Mapping[str, object], *, key: str) -> str | None:
         """Record where it can be recorded. Returns a warning when that is not the ledger, or nowhere at all."""
+        try:
+            return self.write_first(account, kind, body, key=key)
+        except AlreadyRecorded:
+            return None
+
+    def write_first(self, account: str, kind: str, body: Mapping[str, object], *, key: str) -> str | None:
+        """The same, and `AlreadyRecorded` for all but the first who writes under this key."""
         at = self.clock.now()
         try:
             self.ledger().append(account, kind, body, at=at, key=key)
-        except AlreadyRecorded:
-            return None
         except LedgerError as error:
             self.drop_ledger()
             lost = self.fallback.write(account, kind, dict(body), at=at, key=key)
@@ -133,6 +152,8 @@ class Desk:
                     f"Only exits pass while the file {self.halt_file.name} exists; remove it to end the halt.",
                 )
             )
+        if self.halted_here:
+            stops.append(("exits_only", f"Only exits pass in this process: {self.halted_here}."))
         gone = [name for name in ledger.accounts() if name not in self.setup.config.accounts]
         stops += [
             ("account_gone", f"Account {name} is gone from the config but has unfinished orders; put it back.")
@@ -168,6 +189,10 @@ class Desk:
         if bind and state.identity is None:
             self._bind(ledger, broker.account, report.identity)
             state = ledger.state(broker.account)
+            # Somebody else may have bound this name, or these funds, in the same moment.
+            clash = self._identity_clash(ledger, broker, state, report.identity)
+            if clash:
+                return snapshot, state, [("identity_conflict", clash)]
         unfinished = ledger.unfinished(broker.account)
         if unfinished:
             resting = {order.client_order_id for order in report.open_orders if order.client_order_id}
@@ -296,13 +321,22 @@ class Desk:
         try:
             self.ledger().append(account, "trading", body, at=self.clock.now())
         except LedgerError:
-            self.halt_by_file(f"{account}: {message}")
+            try:
+                self.halt_by_file(f"{account}: {message}")
+            except OSError as error:
+                message = f"{message}; no file could be made either ({error.strerror}): only this process is halted"
         self.alarm(account, code, message)
 
     def halt_by_file(self, reason: str) -> None:
-        """Halt where the ledger cannot hold it. Raises OSError when not even a file can be made."""
-        with self.halt_file.open("a", encoding="utf-8") as file:
-            file.write(f"{iso(self.clock.now())} {reason}\n")
+        """Halt where the ledger cannot hold it. Raises OSError when not even a file can be made; then at least this
+        process is halted, until somebody resumes it.
+        """
+        try:
+            with self.halt_file.open("a", encoding="utf-8") as file:
+                file.write(f"{iso(self.clock.now())} {reason}\n")
+        except OSError:
+            self.halted_here = reason
+            raise
 
     def alarm(self, account: str, code: str, message: str, *, key: str | None = None) -> None:
         change = StateChange(kind="alarm", account=account, code=code, message=message, at=self.clock.now())

@@ -26,7 +26,17 @@ from ordergate.errors import ConfigError, InputError, LedgerBusy, LedgerError
 from ordergate.exits import Exits
 from ordergate.judge import Inputs, Judgement, band, judge
 from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation
-from ordergate.models import Decision, History, Order, OrderStatus, PastOrder, StateChange, VenueOrder, Verdict
+from ordergate.models import (
+    Decision,
+    History,
+    Order,
+    OrderStatus,
+    PastOrder,
+    StateChange,
+    TradingState,
+    VenueOrder,
+    Verdict,
+)
 from ordergate.outcome import CONTENDED, LEDGER_DOWN, as_recorded, digest_of, judged, replay, sent
 from ordergate.records import canonical, to_plain
 from ordergate.settlement import Settled, is_doubtful
@@ -81,7 +91,9 @@ class Executor:
     # ------------------------------------------------------------------------------------------------------- orders
 
     def check(self, order: Order) -> Decision:
-        """What `submit` would decide now, by the same code. Nothing is sent, recorded or bound.
+        """What `submit` would decide now, by the same code. The order is not sent, recorded or bound.
+
+        What it learns on the way is written down all the same: the outcome of earlier orders, and a rule that hung.
 
         Raises InputError for an order that cannot be taken, ConfigError when the set-up forbids it.
         """
@@ -222,9 +234,9 @@ class Executor:
             return self._unrecorded(order, broker, LEDGER_DOWN, str(error), send=send)
 
     def _decide(self, order: Order, broker: Broker) -> Decision:
-        inputs, _, _ = self._inputs(order, broker, None, bind=False)
+        inputs, state, _ = self._inputs(order, broker, None, bind=False)
         judgement = judge(inputs, self.setup.panel)
-        self._react(judgement, broker.account)
+        self._react(judgement, broker.account, state)
         return judged(order, inputs, judgement, self.clock.now(), checked_only=True)
 
     def _decide_and_send(self, order: Order, broker: Broker) -> Decision:
@@ -238,7 +250,7 @@ class Executor:
         for _ in range(_TRIES):
             inputs, state, snapshot = self._inputs(order, broker, snapshot, bind=True)
             judgement = judge(inputs, self.setup.panel)
-            self._react(judgement, broker.account)
+            self._react(judgement, broker.account, state)
             decision = self._record(ledger, order, broker, inputs, judgement, state)
             if decision is not None:
                 self.desk.tell_decision(decision)
@@ -352,7 +364,7 @@ class Executor:
         """The recorded outcome under this id. Raises IdConflict when it was recorded for another order."""
         if order.client_order_id is None:
             return None
-        recorded = ledger.find(str(order.account), order.client_order_id)
+        recorded = self.desk.find(ledger, str(order.account), order.client_order_id)
         return None if recorded is None else replay(recorded, digest_of(order))
 
     def _unrecorded(self, order: Order, broker: Broker, code: str, sentence: str, *, send: bool) -> Decision:
@@ -365,12 +377,12 @@ class Executor:
             self.desk.tell_decision(decision)
         return decision
 
-    def _react(self, judgement: Judgement, account: str) -> None:
-        """A rule that hung or meddled closes the gate until a person has looked."""
-        overran = self.desk.newly(self.setup.panel.overran)
-        for name in overran:
-            self.desk.freeze(account, "rule_overran", f"rule {name} did not answer in time")
-        if judgement.meddled:
+    def _react(self, judgement: Judgement, account: str, state: AccountState | None) -> None:
+        """A rule that hung or meddled closes the account until a person has looked."""
+        closed = state is not None and state.trading is TradingState.EXITS_ONLY
+        for name in self.desk.newly(frozenset(f"overran {name}" for name in self.setup.panel.overran)):
+            self.desk.freeze(account, "rule_overran", f"rule {name.split()[1]} did not answer in time")
+        if judgement.meddled and not closed:
             self.desk.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
 
     def _history(self, account: str) -> History:

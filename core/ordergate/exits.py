@@ -7,10 +7,9 @@ sent at most once: an id that is recorded anywhere, or found at the venue, is ne
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any
 
 from attrs import evolve, frozen
 
@@ -18,12 +17,13 @@ from ordergate.broker import Broker, Mismatch, wire_id
 from ordergate.calls import Failed
 from ordergate.desk import Desk
 from ordergate.errors import BrokerError, ConfigError, IdConflict, InputError, LedgerError
-from ordergate.ledger import SENDING, Recorded
+from ordergate.ledger import SENDING, AlreadyRecorded, Recorded
 from ordergate.models import (
     AccountReport,
     Decision,
     FactsSummary,
     Market,
+    OpenOrder,
     Order,
     OrderStatus,
     Receipt,
@@ -33,12 +33,13 @@ from ordergate.models import (
 )
 from ordergate.outcome import REFUSED, Outcome, as_recorded, decision_of, digest_of, replay, sent, told
 from ordergate.panel import refusal
-from ordergate.records import from_plain, to_plain
+from ordergate.records import from_plain
 from ordergate.settlement import is_doubtful, receipt_body, settle_one, venue_order_of
 from ordergate.sizing import round_exit
 
 __all__ = ["Exits"]
 
+_RESTING = (OrderStatus.OPEN, OrderStatus.PARTLY_FILLED)
 _QUICK = 1.0  # seconds an emergency waits for a step it would like to know
 
 
@@ -75,10 +76,17 @@ class Exits:
         order = order if order.client_order_id else evolve(order, client_order_id=self._desk.new_id())
         warnings = self._cancel_resting(order, broker) if order.force_liquidate else self._settle_first(order, broker)
         decision = self._decided(order, broker, self._look(order, broker), warnings)
-        warning = self._write(decision, broker)
-        known = self._known(order, broker, written=decision) if warning is None else None
-        if known is not None:
-            return known
+        try:
+            warning = self._write(decision, broker)
+        except AlreadyRecorded:
+            # Somebody else was first with this id, in this moment: it is theirs to send.
+            return self._known(order, broker) or _sent_by_another(decision)
+        if warning is not None:
+            # The ledger may only have been locked: what somebody else recorded meanwhile can still be read there.
+            with suppress(LedgerError):
+                known = self._in_ledger(order, broker)
+            if known is not None:
+                return known
         decision = evolve(decision, warnings=(*decision.warnings, *([warning] if warning else ())))
         self._desk.tell_decision(decision)
         if not decision.approved:
@@ -202,7 +210,7 @@ class Exits:
     def _write(self, decision: Decision, broker: Broker) -> str | None:
         body = as_recorded(decision, None, None, facts=None, setup=None)
         key = f"order:{decision.order.client_order_id}"
-        return self._desk.write(broker.account, "decision", body, key=key)
+        return self._desk.write_first(broker.account, "decision", body, key=key)
 
     def _identity(self, broker: Broker) -> str:
         """The venue's name for the funds, from whoever can still say it."""
@@ -220,42 +228,49 @@ class Exits:
 
     # --------------------------------------------------------------------------------------------------- already known?
 
-    def _known(self, order: Order, broker: Broker, *, written: Decision | None = None) -> Decision | None:
-        """The outcome recorded under this id, wherever it stands; None when it is new.
-
-        With `written`, what was just written is not taken for somebody else's order.
-        """
+    def _known(self, order: Order, broker: Broker) -> Decision | None:
+        """The outcome recorded under this id, wherever it stands; None when it is new."""
         if order.client_order_id is None:
             return None
         try:
-            recorded = self._desk.ledger().find(broker.account, order.client_order_id)
+            return self._in_ledger(order, broker) or self._in_fallback(order, broker)
         except LedgerError:
             self._desk.drop_ledger()
-            return self._known_elsewhere(order, broker) if written is None else None
-        if recorded is None:
-            return None if written else self._in_fallback(order, broker)
-        if written is not None and json.loads(recorded.decision)["venue_order"] == _plain_order(written):
-            return None
-        return replay(recorded, digest_of(order))
+            return self._known_elsewhere(order, broker)
+
+    def _in_ledger(self, order: Order, broker: Broker) -> Decision | None:
+        recorded = self._desk.find(self._desk.ledger(), broker.account, str(order.client_order_id))
+        return None if recorded is None else replay(recorded, digest_of(order))
 
     def _known_elsewhere(self, order: Order, broker: Broker) -> Decision | None:
         """With the ledger out of reach: the fallback, then the venue itself."""
         found = self._in_fallback(order, broker)
         if found is not None:
             return found
+        if broker.account not in self._identities:
+            # The id on the wire follows from the venue's name for the funds; with another one nothing would be found.
+            with suppress(BrokerError):
+                report = broker.get_account(self._desk.setup.config.gate.exit_facts)
+                self._identities[broker.account] = report.identity
         seen = _Seen(report=None, market=None)
         asked = self._decided(evolve(order, all=False, amount=order.amount or Decimal(1)), broker, seen, []).venue_order
         if asked is None:
             return None
-        try:
-            receipt = broker.find_order(evolve(asked, spend=None, amount=None), self._desk.setup.config.gate.exit_facts)
-        except Mismatch as mismatch:
-            raise IdConflict(
-                "client_order_id", order.client_order_id, f"the venue has another order under it: {mismatch}"
-            ) from mismatch
-        except BrokerError:
-            return None
-        return None if receipt is None else _found_at_venue(order, asked, receipt)
+        # An emergency may have been sent before anybody could say what the venue calls these funds.
+        for identity in dict.fromkeys((self._identity(broker), f"account:{broker.account}")):
+            on_wire = wire_id(identity, str(order.client_order_id))
+            looked_up = evolve(asked, spend=None, amount=None, client_order_id=on_wire)
+            try:
+                receipt = broker.find_order(looked_up, self._desk.setup.config.gate.exit_facts)
+            except Mismatch as mismatch:
+                raise IdConflict(
+                    "client_order_id", order.client_order_id, f"the venue has another order under it: {mismatch}"
+                ) from mismatch
+            except BrokerError:
+                return None
+            if receipt is not None:
+                return _found_at_venue(order, looked_up, receipt)
+        return None
 
     def _in_fallback(self, order: Order, broker: Broker) -> Decision | None:
         decision = self._from_fallback(broker.account, str(order.client_order_id))
@@ -307,17 +322,7 @@ class Exits:
                     amount=resting.amount_left,
                     limit=resting.limit or Decimal(1),
                 )
-                venue_order = VenueOrder(
-                    account=broker.account,
-                    symbol=resting.symbol,
-                    side=resting.side,
-                    spend=None,
-                    amount=None,
-                    limit=resting.limit,
-                    client_order_id=str(resting.client_order_id),
-                    send_by=0.0,
-                )
-                return Decision(status=OrderStatus.OPEN, order=order, venue_order=venue_order)
+                return Decision(status=OrderStatus.OPEN, order=order, venue_order=_as_sent(resting, broker.account))
         raise InputError("client_order_id", client_order_id, f"account {broker.account} knows no order under this id")
 
     # --------------------------------------------------------------------------------------------------- before a sell
@@ -342,7 +347,10 @@ class Exits:
             if not doubtful:
                 return []
             for recorded in doubtful:
-                settled = settle_one(recorded, broker, clock, max(0.1, deadline - clock.monotonic()))
+                try:
+                    settled = settle_one(recorded, broker, clock, max(0.1, deadline - clock.monotonic()))
+                except LedgerError:
+                    continue  # its record is damaged; that is no reason to keep anybody in
                 if settled.status is not None:
                     body = receipt_body(recorded.client_order_id, settled.status, settled.receipt, why=settled.message)
                     key = f"receipt:{recorded.client_order_id}:{recorded.status}:{settled.status}"
@@ -356,25 +364,46 @@ class Exits:
         return [f"An earlier sell is of unknown outcome ({names}); this one is capped at what is available now."]
 
     def _cancel_resting(self, order: Order, broker: Broker) -> list[str]:
-        """An emergency first takes its own symbol's resting orders out of the way; what is not acknowledged is
-        named.
+        """An emergency first takes its own symbol's resting orders out of the way; what is not acknowledged is named.
+
+        They are those of the ledger, and, where the venue answers at once, all that it shows.
         """
-        resting = self._unfinished(
-            order, broker, lambda one: one.status in (OrderStatus.OPEN, OrderStatus.PARTLY_FILLED)
-        )
+        resting: dict[str, tuple[str | None, VenueOrder]] = {}
+        for recorded in self._unfinished(order, broker, lambda one: one.status in _RESTING):
+            with suppress(LedgerError):  # a damaged record is no reason to keep anybody in
+                resting[str(recorded.wire_id)] = (recorded.client_order_id, venue_order_of(recorded))
+        with suppress(BrokerError):
+            for found in broker.get_account(_QUICK).open_orders:
+                if found.symbol == order.symbol and found.client_order_id is not None:
+                    resting.setdefault(found.client_order_id, (None, _as_sent(found, broker.account)))
         warnings = [f"Forced liquidation: {order.reason}."]
-        for recorded in resting:
+        for client_order_id, sent_order in resting.values():
             try:
-                receipt = broker.cancel_order(venue_order_of(recorded), self._desk.setup.config.gate.exit_facts)
+                receipt = broker.cancel_order(sent_order, self._desk.setup.config.gate.exit_facts)
             except Failed as failed:
-                warnings.append(f"The cancel of {recorded.client_order_id} was not acknowledged: {failed}.")
+                name = client_order_id or sent_order.client_order_id
+                warnings.append(f"The cancel of {name} was not acknowledged: {failed}.")
                 continue
-            body = receipt_body(
-                recorded.client_order_id, receipt.status, receipt, why="cancelled by a forced liquidation"
-            )
-            key = f"receipt:{recorded.client_order_id}:cancel:{receipt.status}"
-            self._desk.write(broker.account, "receipt", body, key=key)
+            if client_order_id is not None:
+                why = "cancelled by a forced liquidation"
+                body = receipt_body(client_order_id, receipt.status, receipt, why=why)
+                key = f"receipt:{client_order_id}:cancel:{receipt.status}"
+                self._desk.write(broker.account, "receipt", body, key=key)
         return warnings
+
+
+def _as_sent(found: OpenOrder, account: str) -> VenueOrder:
+    """An order the venue shows, as it can be named in a cancel. What it was sized in is not known any more."""
+    return VenueOrder(
+        account=account,
+        symbol=found.symbol,
+        side=found.side,
+        spend=None,
+        amount=None,
+        limit=None,
+        client_order_id=str(found.client_order_id),
+        send_by=0.0,
+    )
 
 
 def _summary(seen: _Seen) -> FactsSummary | None:
@@ -383,8 +412,9 @@ def _summary(seen: _Seen) -> FactsSummary | None:
     return FactsSummary(equity=None, cash=None, positions=(), tier=None, ages={"account": 0.0})
 
 
-def _plain_order(decision: Decision) -> Any:
-    return None if decision.venue_order is None else to_plain(decision.venue_order)
+def _sent_by_another(decision: Decision) -> Decision:
+    message = "Another process recorded this id in this moment; what became of it is not known here."
+    return evolve(sent(decision, Outcome(status=OrderStatus.UNKNOWN, receipt=None, message=message)), replayed=True)
 
 
 def _found_at_venue(order: Order, asked: VenueOrder, receipt: Receipt) -> Decision:

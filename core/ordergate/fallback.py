@@ -11,7 +11,8 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -33,14 +34,21 @@ class Fallback:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder, self.path, self._clock = folder, folder / _NAME, clock
         self._memory: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
 
     def write(self, account: str, kind: str, body: dict[str, object], *, at: float, key: str) -> str | None:
-        """Append one line and sync it. Returns what went wrong, in words, when it only reached standard error."""
+        """Append one line and sync it. Returns what went wrong, in words, when it only reached standard error.
+
+        Raises AlreadyRecorded when a line of this account under this key waits already.
+        """
         line = canonical({"account": account, "kind": kind, "body": body, "at": at, "key": key})
-        self._memory.append(json.loads(line))
+        with self._lock:
+            _must_be_new(self._memory, account, key)
+            self._memory.append(json.loads(line))
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked() as locked:
+                _must_be_new(self._readable(), account, key)
                 self._append(line.encode() + b"\n", mend=locked)
             if not locked:
                 sys.stderr.write(f"ordergate fallback: {line}\n")
@@ -130,6 +138,11 @@ class Fallback:
     def _put_aside(self) -> None:
         number = 1 + sum(1 for _ in self.folder.glob("imported-*.jsonl"))
         self.path.replace(self.folder / f"imported-{number:06d}.jsonl")
+
+
+def _must_be_new(lines: Iterable[dict[str, Any]], account: str, key: str) -> None:
+    if any((line["account"], line["key"]) == (account, key) for line in lines):
+        raise AlreadyRecorded(f"{key} of account {account} waits for the ledger already")
 
 
 def _try_lock(descriptor: int) -> bool:

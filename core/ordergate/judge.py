@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import Factory, astuple, evolve, frozen
+from attrs import Factory, evolve, frozen
 
 from ordergate.amounts import ZERO, money, round_down
 from ordergate.band import Band, find_band, smallest
@@ -33,6 +33,7 @@ from ordergate.models import (
 from ordergate.panel import Panel, refusal
 from ordergate.settings import Gate
 from ordergate.sizing import Asked, Sized, size_up, venue_objection
+from ordergate.untouched import copied
 from ordergate.valuation import Valuation, claims_of, merge, value
 
 __all__ = ["Inputs", "Judgement", "band", "judge"]
@@ -107,10 +108,8 @@ def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgem
         return Judgement(approved=False, verdicts=(state, facts, tier_verdict, *unjudged), summary=summary, gone=gone)
     asked = _asked(case)
     sized = case.sized(asked)
-    values = _values(case, sized)
-    given = _fingerprint(values)
-    rules = panel.ask(values)
-    meddled = _fingerprint(values) != given
+    answers = panel.ask(lambda: _values(case, sized))
+    rules, meddled = answers.verdicts, bool(answers.meddlers)
     if meddled:
         state = refusal(
             STATE, "rule_meddled", "A rule changed what it was given to judge; nothing it touched can be trusted."
@@ -126,9 +125,9 @@ def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgem
         return judgement
     unit, currency = _unit(asked, case.market)
     least = None
-    if all(verdict.approved for verdict in checks[:3]):
+    if all(verdict.approved for verdict in checks[:3]) and not panel.overran:
         try:
-            least = panel.search(lambda: smallest(_refusing(case, asked, panel, unit), _top(asked, case)))
+            least = panel.search(lambda ask: smallest(_refusing(case, asked, ask, unit), _top(asked, case)))
         except Failed:
             least = None  # a rule overran, and refuses every size from now on
     return evolve(judgement, smallest=None if least is None else least * unit, smallest_in=currency)
@@ -143,8 +142,10 @@ def band(inputs: Inputs, panel: Panel) -> tuple[Judgement, Band | None, Decimal,
         return judgement, None, ZERO, ""
     asked = _asked(case)
     unit, currency = _unit(asked, case.market)
+    if panel.overran:
+        return judgement, None, ZERO, ""
     try:
-        found = panel.search(lambda: find_band(_refusing(case, asked, panel, unit), _top(asked, case)))
+        found = panel.search(lambda ask: find_band(_refusing(case, asked, ask, unit), _top(asked, case)))
     except Failed as failed:
         what, fix = f"the rules could not be asked about every size: {failed}", "Look for the one that is slow or fails"
         raise PluginError("rules", "rule_overran", what, fix) from failed
@@ -285,19 +286,15 @@ def _asked(case: _Case) -> Asked:
 
 
 def _values(case: _Case, sized: Sized) -> dict[str, Any]:
+    """What rules judge. Always copies: what is sent, recorded and used for the next order is out of their reach."""
     return {
-        "order": sized.purchase,
-        "market": case.market,
-        "account": case.account,
-        "tier": case.tier,
-        "broker": case.inputs.profile,
-        "history": case.inputs.history,
+        "order": copied(sized.purchase),
+        "market": copied(case.market),
+        "account": copied(case.account),
+        "tier": copied(case.tier),
+        "broker": copied(case.inputs.profile),
+        "history": copied(case.inputs.history),
     }
-
-
-def _fingerprint(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Everything a rule was given, as plain values. Positions are left out: rules only ever get copies of those."""
-    return tuple(astuple(value) for value in values.values())
 
 
 def _unit(asked: Asked, market: Market) -> tuple[Decimal, str]:
@@ -318,15 +315,14 @@ def _top(asked: Asked, case: _Case) -> int:
     return max(0, int(most)) + 1
 
 
-def _refusing(case: _Case, asked: Asked, panel: Panel, unit: Decimal) -> Callable[[int], frozenset[str]]:
+def _refusing(
+    case: _Case, asked: Asked, ask: Callable[[Mapping[str, Any]], frozenset[str]], unit: Decimal
+) -> Callable[[int], frozenset[str]]:
     """Who refuses the order at a size of so many steps."""
 
     def refusing(steps: int) -> frozenset[str]:
         sized = case.sized(asked.resized(steps * unit))
-        answered: list[Verdict] = []
-        panel.ask_here(_values(case, sized), answered)
-        names = {verdict.rule for verdict in answered if verdict.approved is not True}
-        names |= panel.names - {verdict.rule for verdict in answered}
+        names = set(ask(_values(case, sized)))
         objection = venue_objection(sized, case.market)
         if objection is not None:
             # The venue's minimum and its maximum are two bounds, and must not look like one that refuses everything.

@@ -152,16 +152,19 @@ class Ledger(Protocol):
     def close(self) -> None: ...
 
 
-def open_ledger(url: str, folder: Path, clock: Clock, *, same_as: str | None = None) -> Ledger:
+def open_ledger(
+    url: str, folder: Path, clock: Clock, *, same_as: str | None = None, to_inspect: bool = False
+) -> Ledger:
     """Open the ledger a URL names; a relative path counts from `folder`. Creates an SQLite file that is not there.
 
     With the mark of a ledger that was open before, only that very one is opened: a ledger that vanishes while it is in
-    use must not come back empty. Raises InputError for a URL it does not know, LedgerError for all else.
+    use must not come back empty. `to_inspect` opens it also when its last rows do not hold, for `verify` and for
+    reading; nothing may be decided on it. Raises InputError for a URL it does not know, LedgerError for all else.
     """
     scheme, separator, path = url.partition("://")
     if scheme == "sqlite" and separator and path.startswith("/") and len(path) > 1:
         from ordergate.sqlite_ledger import SqliteLedger  # the driver is loaded when a ledger is opened, not before
 
-        return SqliteLedger(folder / path[1:], clock, same_as=same_as)
+        return SqliteLedger(folder / path[1:], clock, same_as=same_as, to_inspect=to_inspect)
     fix = "use sqlite:///FILE (relative to the config) or sqlite:////ABSOLUTE/FILE; this version has no other ledger"
     raise InputError("gate.ledger", url, fix)

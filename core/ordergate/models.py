@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from attrs import Factory, field, frozen
 
-from ordergate.amounts import ZERO, parse_amount
+from ordergate.amounts import ZERO, parse_amount, parse_number
 from ordergate.errors import InputError
 
 __all__ = [
@@ -288,7 +288,7 @@ class Order:
         digit.
         """
         try:
-            values = json.loads(text, object_pairs_hook=_no_repeats, parse_float=Decimal, parse_constant=_no_constant)
+            values = json.loads(text, object_pairs_hook=_no_repeats, parse_float=_exact, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:  # also integers of thousands of digits, and nesting without end
             raise InputError("order", "the text", f"it is not JSON: {error}") from error
         if not isinstance(values, dict):
@@ -303,6 +303,10 @@ def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
             raise InputError(name, value, "the field stands twice; send it once")
         values[name] = value
     return values
+
+
+def _exact(text: str) -> Decimal:
+    return parse_number(text, "order")
 
 
 def _no_constant(text: str) -> object:

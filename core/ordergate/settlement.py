@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from ordergate.broker import Broker, Mismatch
 from ordergate.clock import Clock
-from ordergate.errors import BrokerError
+from ordergate.errors import BrokerError, LedgerDamaged
 from ordergate.ledger import SENDING, Recorded
 from ordergate.models import Absence, OrderStatus, Receipt, VenueOrder
 from ordergate.records import from_plain, to_plain
@@ -74,7 +74,10 @@ def _why_open(doubtful: bool, arrives_for: float) -> str:  # noqa: FBT001 - two 
 
 def venue_order_of(recorded: Recorded) -> VenueOrder:
     """The exact payload that was recorded before the send."""
-    return from_plain(json.loads(recorded.decision)["venue_order"], VenueOrder)
+    try:
+        return from_plain(json.loads(recorded.decision)["venue_order"], VenueOrder)
+    except (ValueError, LookupError, TypeError) as error:
+        raise LedgerDamaged(f"the record of order {recorded.client_order_id} cannot be read: {error}") from error
 
 
 def receipt_body(

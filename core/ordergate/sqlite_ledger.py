@@ -63,7 +63,7 @@ T = TypeVar("T")
 class SqliteLedger:
     """See `ordergate.ledger.Ledger`."""
 
-    def __init__(self, path: Path, clock: Clock, *, same_as: str | None = None) -> None:
+    def __init__(self, path: Path, clock: Clock, *, same_as: str | None = None, to_inspect: bool = False) -> None:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise LedgerVersion(f"SQLite {sqlite3.sqlite_version} is too old for a ledger; 3.37 or newer is needed")
         self.path, self._clock, self._lock = path, clock, threading.RLock()
@@ -75,6 +75,8 @@ class SqliteLedger:
         self._connection = self._guarded(lambda: _connect(path))
         try:
             self._guarded(self._prepare)
+            if not to_inspect:
+                self._guarded(self._check_tail)
             self.mark = self._found_mark(same_as)
         except (LedgerError, OSError):
             self._connection.close()
@@ -233,7 +235,6 @@ class SqliteLedger:
             raise LedgerError(
                 f"the file system of {self.path} cannot hold a write-ahead log; put the ledger on a local disk"
             )
-        self._check_tail()
 
     def _check_tail(self) -> None:
         """The last row of every account must hash to what the account remembers; the whole chain is `verify`'s work."""

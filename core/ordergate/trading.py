@@ -63,8 +63,11 @@ class Trading:
             self._append(scope, TradingState.EXITS_ONLY, change)
         except LedgerError as error:
             self._desk.drop_ledger()
-            self._desk.halt_by_file(f"{scope}: {reason} ({by})")
             held_by = f"the file {self._desk.halt_file} holds it for all accounts"
+            try:
+                self._desk.halt_by_file(f"{scope}: {reason} ({by})")
+            except OSError as failed:
+                held_by = f"nor could the halt file {self._desk.halt_file} ({failed.strerror}): ONLY THIS PROCESS halts"
             warning = f"The ledger could not record the halt ({error}); {held_by}."
         self._desk.tell_state(change)
         done: dict[str, str] = {}
@@ -80,6 +83,7 @@ class Trading:
         if self._desk.halt_file.exists():
             raise InputError("halt file", self._desk.halt_file.name, "remove this file first; it halts all accounts")
         self._append(scope, TradingState.ACTIVE, change)
+        self._desk.halted_here = ""
         self._desk.tell_state(change)
         return change
 

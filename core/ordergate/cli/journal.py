@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,8 +156,11 @@ def audit() -> None:
 def verify(face: Face, against: Path | None) -> int:
     """Fold the whole journal again and name the first row that does not hold. Exit code 1 when one does not."""
     kept = None if against is None else _read_heads(against)
-    with face.executor() as executor, face.progress("Verifying the journal") as at:
-        ledger = executor.desk.ledger()
+    with (
+        face.executor() as executor,
+        closing(executor.desk.ledger_to_inspect()) as ledger,
+        face.progress("Verifying the journal") as at,
+    ):
         broken = ledger.verify()
         heads = ledger.heads()
         flaw = None if broken is None else str(broken)
@@ -212,9 +216,9 @@ def head(face: Face, out: Path | None) -> int:
 @click.pass_obj
 def export(face: Face, account: str | None) -> int:
     """The whole journal on stdout, one JSON object per line, with or without --json."""
-    with face.executor() as executor:
+    with face.executor() as executor, closing(executor.desk.ledger_to_inspect()) as ledger:
         name = executor.account_name(account) if account else None
-        for entry in executor.desk.ledger().entries(name):
+        for entry in ledger.entries(name):
             row = {
                 "account": entry.account,
                 "seq": entry.seq,

@@ -87,6 +87,8 @@ END;
 
 CREATE TRIGGER journal_binds AFTER INSERT ON journal WHEN NEW.kind = 'bound'
 BEGIN
+    SELECT RAISE(ABORT, 'the account is bound to other funds')
+    FROM account WHERE name = NEW.account AND identity IS NOT NULL;
     UPDATE account SET identity = json_extract(NEW.body, '$.identity') WHERE name = NEW.account;
 END;
 

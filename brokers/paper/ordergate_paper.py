@@ -51,7 +51,7 @@ from ordergate import (
 )
 from ordergate.amounts import CENT, ZERO, exact, parse_amount, parse_number, plain, round_down
 from ordergate.clock import Clock, SystemClock
-from ordergate.models import parse_symbol
+from ordergate.order import parse_symbol
 
 __all__ = [
     "HANG_SECONDS",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ordergate.decision import Decision, FactsSummary, StateChange
 from ordergate.errors import (
     BrokerError,
     ConfigError,
@@ -24,8 +25,6 @@ from ordergate.models import (
     Account,
     AccountReport,
     BrokerProfile,
-    Decision,
-    FactsSummary,
     FeesFrom,
     Figure,
     History,
@@ -34,7 +33,6 @@ from ordergate.models import (
     Market,
     MarketStatus,
     OpenOrder,
-    Order,
     OrderStatus,
     PastOrder,
     Position,
@@ -42,12 +40,12 @@ from ordergate.models import (
     Purchase,
     Receipt,
     Side,
-    StateChange,
     Tier,
     TradingState,
     VenueOrder,
     Verdict,
 )
+from ordergate.order import Order
 
 if TYPE_CHECKING:
     from ordergate.executor import Executor

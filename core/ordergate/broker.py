@@ -33,8 +33,8 @@ from ordergate.models import (
     Receipt,
     Side,
     VenueOrder,
-    parse_symbol,
 )
+from ordergate.order import parse_symbol
 from ordergate.plugins import Admitted
 
 __all__ = ["Broker", "Mismatch", "NotConnected", "wire_id"]

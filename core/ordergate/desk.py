@@ -16,23 +16,14 @@ from attrs import evolve, frozen
 from ordergate.broker import Broker, Mismatch, NotConnected
 from ordergate.calls import Failed
 from ordergate.clock import Clock, iso
+from ordergate.decision import Decision, StateChange
 from ordergate.errors import BrokerError, LedgerError
 from ordergate.facts import Facts, FactsReader
 from ordergate.fallback import Fallback
 from ordergate.judge import Inputs, judge
 from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, Reservation, open_ledger
-from ordergate.models import (
-    BrokerProfile,
-    Decision,
-    History,
-    Order,
-    OrderStatus,
-    Receipt,
-    StateChange,
-    Tier,
-    TradingState,
-    Verdict,
-)
+from ordergate.models import BrokerProfile, History, OrderStatus, Receipt, Tier, TradingState, Verdict
+from ordergate.order import Order
 from ordergate.outcome import Outcome, replay, told
 from ordergate.panel import ActiveRule, Panel, refusal
 from ordergate.records import from_plain, to_plain

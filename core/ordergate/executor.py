@@ -21,22 +21,14 @@ from ordergate.band import Band
 from ordergate.broker import Broker, wire_id
 from ordergate.clock import Clock, SystemClock
 from ordergate.config import Config, config_from_values, read_config
+from ordergate.decision import Decision, StateChange
 from ordergate.desk import Desk, Snapshot, Stop
 from ordergate.errors import ConfigError, InputError, LedgerBusy, LedgerError
 from ordergate.exits import Exits
 from ordergate.judge import Inputs, Judgement, band, judge
 from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation
-from ordergate.models import (
-    Decision,
-    History,
-    Order,
-    OrderStatus,
-    PastOrder,
-    StateChange,
-    TradingState,
-    VenueOrder,
-    Verdict,
-)
+from ordergate.models import History, OrderStatus, PastOrder, TradingState, VenueOrder, Verdict
+from ordergate.order import Order
 from ordergate.outcome import CONTENDED, LEDGER_DOWN, as_recorded, digest_of, judged, replay, sent
 from ordergate.records import canonical, to_plain
 from ordergate.settlement import Settled, is_doubtful

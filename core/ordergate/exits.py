@@ -15,22 +15,12 @@ from attrs import evolve, frozen
 
 from ordergate.broker import Broker, Mismatch, wire_id
 from ordergate.calls import Failed
+from ordergate.decision import Decision, FactsSummary
 from ordergate.desk import Desk
 from ordergate.errors import BrokerError, ConfigError, IdConflict, InputError, LedgerError
 from ordergate.ledger import SENDING, AlreadyRecorded, Recorded
-from ordergate.models import (
-    AccountReport,
-    Decision,
-    FactsSummary,
-    Market,
-    OpenOrder,
-    Order,
-    OrderStatus,
-    Receipt,
-    Side,
-    VenueOrder,
-    Verdict,
-)
+from ordergate.models import AccountReport, Market, OpenOrder, OrderStatus, Receipt, Side, VenueOrder, Verdict
+from ordergate.order import Order
 from ordergate.outcome import REFUSED, Outcome, as_recorded, decision_of, digest_of, replay, sent, told
 from ordergate.panel import refusal
 from ordergate.records import from_plain

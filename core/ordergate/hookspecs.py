@@ -12,23 +12,22 @@ from typing import Any, Final, Protocol
 
 import pluggy
 
+from ordergate.decision import Decision, StateChange
 from ordergate.models import (
     Account,
     AccountReport,
     BrokerProfile,
-    Decision,
     History,
     Market,
-    Order,
     OrderStatus,
     Price,
     Purchase,
     Receipt,
-    StateChange,
     Tier,
     VenueOrder,
     Verdict,
 )
+from ordergate.order import Order
 
 __all__ = ["BROKER", "OBSERVER", "RULE", "BrokerHooks", "Kind", "ObserverHooks", "RuleHooks", "hookimpl"]
 

@@ -15,21 +15,12 @@ from attrs import Factory, evolve, frozen
 from ordergate.amounts import ZERO, money, round_down
 from ordergate.band import Band, find_band, smallest
 from ordergate.calls import Failed
+from ordergate.decision import FactsSummary
 from ordergate.errors import InputError, PluginError
 from ordergate.facts import Facts
 from ordergate.ledger import Reservation
-from ordergate.models import (
-    Account,
-    BrokerProfile,
-    FactsSummary,
-    History,
-    Market,
-    Order,
-    Price,
-    Side,
-    Tier,
-    Verdict,
-)
+from ordergate.models import Account, BrokerProfile, History, Market, Price, Side, Tier, Verdict
+from ordergate.order import Order
 from ordergate.panel import Panel, refusal
 from ordergate.settings import Gate
 from ordergate.sizing import Asked, Sized, size_up, venue_objection

@@ -1,24 +1,21 @@
-"""The values that travel through the gate. All frozen; amounts are `Decimal`, moments are seconds since the epoch
-(UTC).
+"""The values that travel through the gate. All frozen; amounts are `Decimal`, moments are seconds since the epoch, UTC.
 
-What the caller wants is an `Order`. What a broker reports are `Market`, `Price` and `AccountReport`. What rules see are
-`Purchase`, `Market`, `Account`, `Tier`, `BrokerProfile` and `History`; they answer with a `Verdict`. What is sent is a
-`VenueOrder`; what the venue said of it is a `Receipt`. All verdicts and the outcome together are a `Decision`.
+What the caller wants is an `Order` (`ordergate.order`). What a broker reports are `Market`, `Price` and
+`AccountReport`. What rules see are `Purchase`, `Market`, `Account`, `Tier`, `BrokerProfile` and `History`; they answer
+with a `Verdict`. What is sent is a `VenueOrder`; what the venue said of it is a `Receipt`. All verdicts and the outcome
+together are a `Decision` (`ordergate.decision`).
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from attrs import Factory, field, frozen
+from attrs import frozen
 
-from ordergate.amounts import ZERO, parse_amount
-from ordergate.errors import InputError
+from ordergate.amounts import ZERO
 
 __all__ = [
     "REPORTING_CURRENCY",
@@ -26,8 +23,6 @@ __all__ = [
     "Account",
     "AccountReport",
     "BrokerProfile",
-    "Decision",
-    "FactsSummary",
     "FeesFrom",
     "Figure",
     "History",
@@ -36,7 +31,6 @@ __all__ = [
     "Market",
     "MarketStatus",
     "OpenOrder",
-    "Order",
     "OrderStatus",
     "PastOrder",
     "Position",
@@ -44,7 +38,6 @@ __all__ = [
     "Purchase",
     "Receipt",
     "Side",
-    "StateChange",
     "Tier",
     "TradingState",
     "VenueOrder",
@@ -53,9 +46,6 @@ __all__ = [
 
 REPORTING_CURRENCY: Final = "USD"
 """Equity, tiers, sizes and thresholds are all in this currency."""
-
-_SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}", re.ASCII)
-_CLIENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 class Side(StrEnum):
@@ -125,196 +115,6 @@ class Absence(StrEnum):
     """Not found by id after the send-by time plus what the venue honours: it is not there and cannot arrive."""
     PERSON = "person"
     """Only a person who has looked can say so."""
-
-
-# ----------------------------------------------------------------------------------------------- what the caller wants
-
-
-def _text(value: object, name: str, fix: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(name, value, fix)
-    return value
-
-
-def parse_symbol(value: object) -> str:
-    """Take a market's name: BASE-QUOTE in capital ASCII letters and digits, such as BTC-USD."""
-    fix = "write BASE-QUOTE in capital ASCII letters and digits, such as BTC-USD"
-    text = _text(value, "symbol", fix)
-    if not _SYMBOL.fullmatch(text):
-        guess = text.strip().upper().replace("/", "-").replace("_", "-")
-        raise InputError("symbol", text, f"did you mean {guess}?" if _SYMBOL.fullmatch(guess) else fix)
-    if text.split("-")[0] == text.split("-")[1]:
-        raise InputError("symbol", text, "base and quote must differ")
-    return text
-
-
-def parse_client_order_id(value: object) -> str:
-    """Take a caller's id: 1 to 64 of letters, digits, `_`, `.` and `-`."""
-    fix = "use 1 to 64 ASCII letters, digits, '_', '.' or '-'"
-    text = _text(value, "client_order_id", fix)
-    if not _CLIENT_ID.fullmatch(text):
-        raise InputError("client_order_id", text, fix)
-    return text
-
-
-def _side(value: object) -> Side:
-    if value not in ("buy", "sell") or not isinstance(value, str):
-        raise InputError("side", value, "use exactly 'buy' or 'sell'")
-    return Side(value)
-
-
-def _optional_amount(name: str, value: object) -> Decimal | None:
-    return None if value is None else parse_amount(value, name)
-
-
-def _spend(value: object) -> Decimal | None:
-    return _optional_amount("spend", value)
-
-
-def _amount(value: object) -> Decimal | None:
-    return _optional_amount("amount", value)
-
-
-def _limit(value: object) -> Decimal | None:
-    return _optional_amount("limit", value)
-
-
-def _optional_account(value: object) -> str | None:
-    fix = "use the name of an account in the config"
-    if value is None:
-        return None
-    text = _text(value, "account", fix)
-    if not text:
-        raise InputError("account", text, fix)
-    return text
-
-
-def _optional_id(value: object) -> str | None:
-    return None if value is None else parse_client_order_id(value)
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(name, value, "use true or false")
-    return value
-
-
-def _all(value: object) -> bool:
-    return _flag("all", value)
-
-
-def _force_liquidate(value: object) -> bool:
-    return _flag("force_liquidate", value)
-
-
-def _reason(value: object) -> str | None:
-    if value is None:
-        return None
-    text = _text(value, "reason", "say why in a few words")
-    if not text.strip() or len(text) > 500 or not text.isprintable():
-        raise InputError("reason", text, "say why in 1 to 500 printable characters")
-    return text
-
-
-@frozen(kw_only=True)
-class Order:
-    """What the caller wants. Every field is parsed strictly; a bad one raises `InputError` that names it and the fix.
-
-    A buy names `spend` (quote amount; a market buy, or with `limit` the most it may take before fees), or `amount`
-    (base amount) together with `limit`. A sell names `amount` or `all`, with or without `limit`.
-    `force_liquidate` is the emergency form of a sell and needs a `reason`.
-    """
-
-    symbol: str = field(converter=parse_symbol)
-    side: Side = field(converter=_side)
-    spend: Decimal | None = field(default=None, converter=_spend)
-    amount: Decimal | None = field(default=None, converter=_amount)
-    all: bool = field(default=False, converter=_all)
-    limit: Decimal | None = field(default=None, converter=_limit)
-    account: str | None = field(default=None, converter=_optional_account)
-    client_order_id: str | None = field(default=None, converter=_optional_id)
-    force_liquidate: bool = field(default=False, converter=_force_liquidate)
-    reason: str | None = field(default=None, converter=_reason)
-
-    def __attrs_post_init__(self) -> None:
-        named = [name for name in ("spend", "amount") if getattr(self, name) is not None]
-        named += ["all"] if self.all else []
-        if len(named) != 1:
-            raise InputError(
-                "size", " and ".join(named) or "nothing", "give exactly one of spend, amount and, for a sell, all"
-            )
-        if self.side is Side.BUY:
-            self._check_buy()
-        elif self.spend is not None:
-            raise InputError("spend", str(self.spend), "a sell takes amount (of the base currency) or all")
-        if self.force_liquidate and self.reason is None:
-            raise InputError("reason", None, "a forced liquidation needs a reason")
-
-    def _check_buy(self) -> None:
-        if self.force_liquidate:
-            raise InputError("force_liquidate", True, "it exists for sells only; no buy skips the rules")
-        if self.all:
-            raise InputError("all", True, "it exists for sells only; a buy names spend or amount")
-        if self.amount is not None and self.limit is None:
-            raise InputError("amount", str(self.amount), "a market buy names spend; with amount give a limit too")
-
-    @classmethod
-    def buy(cls, symbol: str, **fields: Any) -> Self:
-        """`Order.buy("BTC-USD", spend="25", account="main")`"""
-        return cls(symbol=symbol, side=Side.BUY, **fields)
-
-    @classmethod
-    def sell(cls, symbol: str, **fields: Any) -> Self:
-        """`Order.sell("BTC-USD", amount="0.001")` or `Order.sell("BTC-USD", all=True)`"""
-        return cls(symbol=symbol, side=Side.SELL, **fields)
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, object]) -> Self:
-        """Take an order from outside: unknown and missing fields are errors, not defaults."""
-        known = {attribute.name for attribute in cls.__attrs_attrs__}
-        for name in values:
-            if name not in known:
-                raise InputError(
-                    str(name), values[name], f"there is no such field; an order has {', '.join(sorted(known))}"
-                )
-        for name in ("symbol", "side"):
-            if name not in values:
-                raise InputError(name, None, "every order needs it")
-        return cls(**dict(values))
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Take an order from JSON text. Repeated keys, unknown fields and `NaN` are errors; numbers keep every
-        digit.
-        """
-        try:
-            values = json.loads(text, object_pairs_hook=_no_repeats, parse_float=_exact, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:  # also integers of thousands of digits, and nesting without end
-            raise InputError("order", "the text", f"it is not JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise InputError("order", values, "send one JSON object")
-        return cls.from_mapping(values)
-
-
-def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for name, value in pairs:
-        if name in values:
-            raise InputError(name, value, "the field stands twice; send it once")
-        values[name] = value
-    return values
-
-
-def _exact(text: str) -> Decimal:
-    """Every digit of a JSON number. One too large for any Decimal is told of where its field is known."""
-    try:
-        return Decimal(text)
-    except ArithmeticError:
-        return Decimal("Infinity")
-
-
-def _no_constant(text: str) -> object:
-    raise InputError("order", text, "numbers must be finite")
 
 
 # ---------------------------------------------------------------------------------------------- what a broker reports
@@ -600,67 +400,3 @@ class Receipt:
     limit: Decimal | None = None
     code: str | None = None
     message: str | None = None
-
-
-@frozen(kw_only=True)
-class FactsSummary:
-    """What a decision was made on, in short. Amounts in USD, ages in seconds at the time of judging."""
-
-    equity: Decimal | None
-    cash: Decimal | None
-    positions: tuple[Position, ...]
-    tier: str | None
-    ages: Mapping[str, float]
-    unvalued: tuple[str, ...] = ()
-    """Currencies held that have no market at the venue: counted as nothing."""
-
-
-@frozen(kw_only=True)
-class Decision:
-    """All verdicts on one order, and what came of it. `error` is null unless it was refused, rejected or is unknown."""
-
-    status: OrderStatus
-    order: Order
-    verdicts: tuple[Verdict, ...] = ()
-    error: str | None = None
-    message: str = ""
-    advice: str | None = None
-    smallest_passing: Decimal | None = None
-    """The smallest size that every rule would approve now, in the unit the order was sized in; None when no size
-    would.
-    """
-    smallest_passing_in: str | None = None
-    facts: FactsSummary | None = None
-    receipt: Receipt | None = None
-    venue_order: VenueOrder | None = None
-    purchase: Purchase | None = None
-    is_exit: bool = False
-    checked_only: bool = False
-    replayed: bool = False
-    warnings: tuple[str, ...] = ()
-    at: float = 0.0
-    fee_threshold: Figure | None = None
-    taker_fee: Figure | None = None
-
-    @property
-    def approved(self) -> bool:
-        """True unless the gate refused it."""
-        return self.status is not OrderStatus.REFUSED
-
-    @property
-    def refusals(self) -> tuple[Verdict, ...]:
-        return tuple(verdict for verdict in self.verdicts if verdict.approved is not True)
-
-
-@frozen(kw_only=True)
-class StateChange:
-    """Something that changed beside the orders: a halt, a resume, an alarm."""
-
-    kind: str
-    """`halted`, `resumed` or `alarm`."""
-    account: str | None
-    code: str
-    message: str
-    by: str | None = None
-    at: float = 0.0
-    details: Mapping[str, str] = Factory(dict)

@@ -10,10 +10,12 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from ordergate.amounts import money, plain
+from ordergate.decision import Decision, FactsSummary
 from ordergate.errors import IdConflict
 from ordergate.judge import Inputs, Judgement
 from ordergate.ledger import SENDING, Recorded, Reservation
-from ordergate.models import Decision, FactsSummary, Figure, Order, OrderStatus, Purchase, Receipt, VenueOrder, Verdict
+from ordergate.models import Figure, OrderStatus, Purchase, Receipt, VenueOrder, Verdict
+from ordergate.order import Order
 from ordergate.records import canonical, digest, from_plain, to_plain
 
 __all__ = [

@@ -13,7 +13,8 @@ from decimal import Decimal
 from attrs import frozen
 
 from ordergate.amounts import ZERO, plain, round_down
-from ordergate.models import BrokerProfile, FeesFrom, Market, MarketStatus, Order, Purchase, Side
+from ordergate.models import BrokerProfile, FeesFrom, Market, MarketStatus, Purchase, Side
+from ordergate.order import Order
 
 __all__ = ["Asked", "Sized", "is_exit", "round_exit", "size_up", "venue_objection"]
 

@@ -12,10 +12,11 @@ from typing import Any
 from attrs import frozen
 
 from ordergate.clock import iso
+from ordergate.decision import Decision, StateChange
 from ordergate.desk import Desk
 from ordergate.errors import ConfigError, InputError, LedgerError
 from ordergate.ledger import EVERY_ACCOUNT
-from ordergate.models import Decision, Side, StateChange, TradingState
+from ordergate.models import Side, TradingState
 from ordergate.records import to_plain
 from ordergate.settlement import is_doubtful, venue_order_of
 

@@ -25,8 +25,7 @@ def validate_order(order: Purchase, tier: Tier) -> Verdict:
         return Verdict.approve(observed=order.size, limit=tier.min_position)
     return Verdict.refuse(
         "under_minimum",
-        f"The size, {money(order.size)} USD, is under the minimum of tier {tier.name}, "
-        f"{money(tier.min_position)} USD.",
+        f"The size, {money(order.size)} USD, is under the minimum of tier {tier.name}, {money(tier.min_position)} USD.",
         observed=order.size,
         limit=tier.min_position,
     )

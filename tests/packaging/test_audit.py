@@ -33,9 +33,7 @@ MIRROR = "report([skipped(pin) for pin in pins])"
 SAYS_NOTHING_OF_ANYTHING = "report([found(pin, []) for pin in pins])"
 CLEAN = "report([found(pin, known if canary else []) for pin in pins])"
 VULNERABLE = "report([found(pin, known if canary or pin == 'click==8.0' else []) for pin in pins])"
-SKIPS_ONE = (
-    "report([found(pin, known if canary else []) if pin != 'click==8.0' else skipped(pin) for pin in pins])"
-)
+SKIPS_ONE = "report([found(pin, known if canary else []) if pin != 'click==8.0' else skipped(pin) for pin in pins])"
 SKIPS_ALL_BUT_THE_KNOWN = "report([found(pin, known) if canary else skipped(pin) for pin in pins])"
 BROKEN = "raise TypeError('pip-audit itself is broken')"
 NOT_DONE = "dependency audit: NOT DONE, no advisory service answered"
@@ -74,12 +72,8 @@ def test_audit_fails_on_a_vulnerable_release(root: Path, tmp_path: Path) -> None
     assert "click is vulnerable: CVE-2018-18074" in said
 
 
-@pytest.mark.parametrize(
-    ("answer", "named"), [(SKIPS_ONE, "click==8.0"), (SKIPS_ALL_BUT_THE_KNOWN, "attrs==26.1.0")]
-)
-def test_audit_fails_on_a_release_that_was_not_looked_up(
-    root: Path, tmp_path: Path, answer: str, named: str
-) -> None:
+@pytest.mark.parametrize(("answer", "named"), [(SKIPS_ONE, "click==8.0"), (SKIPS_ALL_BUT_THE_KNOWN, "attrs==26.1.0")])
+def test_audit_fails_on_a_release_that_was_not_looked_up(root: Path, tmp_path: Path, answer: str, named: str) -> None:
     code, said = _audit(root, tmp_path, answer)
 
     assert code == 1

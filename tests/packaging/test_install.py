@@ -27,9 +27,7 @@ def test_plain_pip_install_gives_every_module_and_the_command(
     root: Path, tmp_path: Path, clean_environment: dict[str, str]
 ) -> None:
     def run(*command: str | Path) -> str:
-        done = subprocess.run(
-            command, cwd=tmp_path, env=clean_environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=tmp_path, env=clean_environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -47,9 +47,7 @@ def test_wheel_holds_every_file_of_the_sources(wheel: zipfile.ZipFile, root: Pat
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == sources
 
 
-def test_wheel_names_its_plugins_and_every_plugin_is_in_it(
-    wheel: zipfile.ZipFile, pyproject: dict[str, Any]
-) -> None:
+def test_wheel_names_its_plugins_and_every_plugin_is_in_it(wheel: zipfile.ZipFile, pyproject: dict[str, Any]) -> None:
     written = configparser.ConfigParser(delimiters=("=",))
     written.read_string(_metadata(wheel, "entry_points.txt"))
 
@@ -64,9 +62,7 @@ def test_wheel_carries_the_licence_and_no_dependency_on_an_exchange_sdk(wheel: z
     metadata = _metadata(wheel, "METADATA")
 
     assert "License-Expression: Apache-2.0" in metadata
-    needed = {
-        line.split()[1].split(">")[0] for line in metadata.splitlines() if line.startswith("Requires-Dist:")
-    }
+    needed = {line.split()[1].split(">")[0] for line in metadata.splitlines() if line.startswith("Requires-Dist:")}
     assert needed == {"attrs", "cattrs", "click", "pluggy", "rich", "structlog", "tomlkit"}
 
 

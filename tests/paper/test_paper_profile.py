@@ -16,7 +16,7 @@ from ordergate import Absence, FeesFrom, IdPromise
 from ordergate.binding import bind
 from ordergate.config import read_config
 from ordergate.hookspecs import BROKER
-from ordergate.models import parse_symbol
+from ordergate.order import parse_symbol
 
 PAGE = (Path(__file__).parents[2] / "docs" / "paper.md").read_text()
 

@@ -24,9 +24,7 @@ from ordergate_rules import average_position, dust, min_allocation, min_position
 NAMES = ("position_cap", "min_allocation", "min_position", "dust", "average_position")
 ALL = tuple(import_module(f"ordergate_rules.{name}") for name in NAMES)
 TINY = Decimal("0.000000000000000001")
-UNTIMED = settings(
-    deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # a busy machine is no failure
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 KRAKEN_BTC = testing.market(min_amount="0.00005", min_spend="0.5")
 
 
@@ -49,9 +47,7 @@ def accounts(draw: st.DrawFn) -> Account:
 
 
 @pytest.mark.parametrize("module", ALL, ids=NAMES)
-@pytest.mark.parametrize(
-    "held", [{}, {"BTC": "3"}, {"ETH": "35", "SOL": "1.20"}], ids=["none", "same", "others"]
-)
+@pytest.mark.parametrize("held", [{}, {"BTC": "3"}, {"ETH": "35", "SOL": "1.20"}], ids=["none", "same", "others"])
 @pytest.mark.parametrize("market", [testing.market(), KRAKEN_BTC], ids=["coinbase", "kraken"])
 def test_it_is_a_rule_as_the_gate_needs_it(
     module: ModuleType, held: dict[str, testing.Number | Position], market: Market
@@ -65,9 +61,7 @@ def test_it_imports_nothing_but_the_public_package(module: ModuleType) -> None:
         name
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [node.module] if isinstance(node, ast.ImportFrom) else [item.name for item in node.names]
-        )
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [item.name for item in node.names])
     }
     assert imported <= {"__future__", "attrs", "decimal", "ordergate", "ordergate.amounts"}
 
@@ -212,9 +206,7 @@ def test_min_allocation_passes_at_the_limit_and_not_under_it(equity: str, share:
 
 def test_min_allocation_says_share_equity_and_both_numbers() -> None:
     verdict = testing.judge(min_allocation, order=testing.purchase("3"), account=testing.account("335.00"))
-    assert (
-        verdict.message == "The size, 3.00 USD, is under 5 % of the equity of 335.00 USD, which is 16.75 USD."
-    )
+    assert verdict.message == "The size, 3.00 USD, is under 5 % of the equity of 335.00 USD, which is 16.75 USD."
 
 
 def test_min_position_passes_at_the_limit_and_not_under_it() -> None:
@@ -292,9 +284,7 @@ def test_dust_value_passes_at_the_venues_minimum_and_not_under_it() -> None:
 
     def judged(acquires: str, limit: str | None = None) -> Verdict:
         order = testing.purchase("2", symbol="SOL-USD", acquires=acquires, limit=limit)
-        return testing.judge(
-            dust, order=order, market=market, settings=dust.Settings(exit_buffer=Decimal("0.5"))
-        )
+        return testing.judge(dust, order=order, market=market, settings=dust.Settings(exit_buffer=Decimal("0.5")))
 
     assert judged("0.2").approved
     verdict = judged("0.19999999")

@@ -26,9 +26,7 @@ def at_least_ten(order: Purchase) -> Verdict:
     limit = Decimal(10)
     if order.size >= limit:
         return Verdict.approve(observed=order.size, limit=limit)
-    return Verdict.refuse(
-        "under_ten", f"{order.size:f} USD is under 10 USD.", observed=order.size, limit=limit
-    )
+    return Verdict.refuse("under_ten", f"{order.size:f} USD is under 10 USD.", observed=order.size, limit=limit)
 
 
 def at_most_a_tenth(order: Purchase, account: Account) -> Verdict:
@@ -51,9 +49,7 @@ class Subclass(Verdict):
 
 
 def between(order: Purchase) -> Verdict:
-    return (
-        Verdict.approve() if 10 <= order.size <= 100 else Verdict.refuse("outside", "Outside of 10 to 100.")
-    )
+    return Verdict.approve() if 10 <= order.size <= 100 else Verdict.refuse("outside", "Outside of 10 to 100.")
 
 
 WRONG: dict[str, tuple[Callable[..., Any], str]] = {

@@ -112,19 +112,13 @@ def expected(cell: str) -> tuple[str, Decimal | None]:
     return code, Decimal(limit) if limit else None
 
 
-@pytest.mark.parametrize(
-    "case", CASES, ids=lambda case: f"{case['venue']} {case['equity (cash)']} {case['order']}"
-)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['venue']} {case['equity (cash)']} {case['order']}")
 def test_worked_case(case: dict[str, str]) -> None:
     answers = verdicts(case, Decimal(case["order"].split()[1]))
-    assert {name: shown(verdict) for name, verdict in answers.items()} == {
-        name: expected(case[name]) for name in RULES
-    }
+    assert {name: shown(verdict) for name, verdict in answers.items()} == {name: expected(case[name]) for name in RULES}
 
 
-@pytest.mark.parametrize(
-    "case", CASES, ids=lambda case: f"{case['venue']} {case['equity (cash)']} {case['order']}"
-)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['venue']} {case['equity (cash)']} {case['order']}")
 def test_smallest_that_passes_does_and_one_cent_less_does_not(case: dict[str, str]) -> None:
     def passes(spend: Decimal) -> bool:
         return all(verdict.approved for verdict in verdicts(case, spend).values())

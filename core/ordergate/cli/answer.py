@@ -8,7 +8,8 @@ from typing import Any
 from ordergate.amounts import money
 from ordergate.cli.face import DONE, FAILED, REFUSED, REJECTED, UNKNOWN
 from ordergate.clock import iso
-from ordergate.models import Decision, FactsSummary, Figure, OrderStatus
+from ordergate.decision import Decision, FactsSummary
+from ordergate.models import Figure, OrderStatus
 from ordergate.records import to_plain
 
 __all__ = ["decision_data", "exit_code", "money_or_none"]

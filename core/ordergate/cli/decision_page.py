@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from ordergate.amounts import money, plain
 from ordergate.cli.numbers import number, usd
 from ordergate.cli.page import Block, Cell, Line, Page, Pairs, Panel, Table, Tone, Toned
-from ordergate.models import Decision, FactsSummary, Figure, Order, OrderStatus, Verdict
+from ordergate.decision import Decision, FactsSummary
+from ordergate.models import Figure, OrderStatus, Verdict
+from ordergate.order import Order
 
 __all__ = ["asked", "decision_page", "status_cell", "verdict_table"]
 

@@ -13,7 +13,9 @@ from ordergate.amounts import money, plain, round_down
 from ordergate.cli.face import DONE, FAILED, Answer, Face, shared
 from ordergate.cli.numbers import usd
 from ordergate.cli.page import Block, Cell, Line, Page, Table, Tone, Toned
-from ordergate.models import Decision, Holding, Market, Order
+from ordergate.decision import Decision
+from ordergate.models import Holding, Market
+from ordergate.order import Order
 
 if TYPE_CHECKING:
     from ordergate.cli.valued import Valued

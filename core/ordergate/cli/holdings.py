@@ -12,7 +12,8 @@ from ordergate.amounts import money, plain
 from ordergate.cli.face import DONE, FAILED, REFUSED, Answer, Face, shared
 from ordergate.cli.numbers import number, usd
 from ordergate.cli.page import Block, Cell, Line, Page, Pairs, Table, Toned
-from ordergate.models import Order, Side
+from ordergate.models import Side
+from ordergate.order import Order
 
 if TYPE_CHECKING:
     from ordergate.cli.valued import Valued

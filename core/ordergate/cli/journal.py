@@ -17,9 +17,9 @@ from ordergate.clock import iso
 from ordergate.errors import InputError
 
 if TYPE_CHECKING:
+    from ordergate.decision import Decision
     from ordergate.executor import Explained
     from ordergate.ledger import Ledger
-    from ordergate.models import Decision
 
 __all__ = ["audit", "explain", "log"]
 

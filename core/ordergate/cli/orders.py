@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from ordergate.cli.face import Answer, Face, shared
-from ordergate.models import Decision, Order
+from ordergate.decision import Decision
+from ordergate.order import Order
 
 __all__ = ["buy", "cancel", "check", "sell"]
 

@@ -12,7 +12,7 @@ from ordergate.cli.page import Block, Line, Page, Pairs, Table, Toned
 from ordergate.clock import iso
 
 if TYPE_CHECKING:
-    from ordergate.models import StateChange
+    from ordergate.decision import StateChange
     from ordergate.trading import Halted
 
 __all__ = ["halt", "resume", "status"]

@@ -12,12 +12,14 @@ from typing import Final
 
 import ordergate_paper as paper
 from ordergate.clock import Clock
+from ordergate.decision import Decision
 from ordergate.demo.folder import CONFIG_NAME
 from ordergate.demo.path import Minute, clock_time, read_path
 from ordergate.demo.show import AccountLine, Show
 from ordergate.errors import InputError, OrdergateError
 from ordergate.executor import Executor
-from ordergate.models import Decision, Order, Receipt
+from ordergate.models import Receipt
+from ordergate.order import Order
 
 __all__ = ["Rehearsal"]
 

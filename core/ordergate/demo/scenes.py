@@ -8,9 +8,11 @@ from typing import Final
 import ordergate_paper as paper
 from ordergate.amounts import money, plain
 from ordergate.cli.valued import look
+from ordergate.decision import Decision
 from ordergate.demo.rehearsal import Rehearsal
 from ordergate.demo.words import brief
-from ordergate.models import Decision, Order, OrderStatus
+from ordergate.models import OrderStatus
+from ordergate.order import Order
 
 __all__ = ["SCENES"]
 

@@ -12,10 +12,11 @@ from attrs import frozen
 
 from ordergate.amounts import money
 from ordergate.cli.answer import decision_data
+from ordergate.decision import Decision
 from ordergate.demo.summary import RECKONED, Summary
 from ordergate.demo.words import brief, detail, size
 from ordergate.errors import InputError
-from ordergate.models import Decision, Order
+from ordergate.order import Order
 from ordergate.records import to_plain
 
 __all__ = ["AccountLine", "JsonShow", "PlainShow", "Show"]

@@ -10,8 +10,9 @@ from typing import Final
 from attrs import frozen
 
 from ordergate.amounts import CENT, ZERO, exact
+from ordergate.decision import Decision
 from ordergate.ledger import Ledger, Recorded
-from ordergate.models import Decision, OrderStatus, Side
+from ordergate.models import OrderStatus, Side
 from ordergate.outcome import replay
 
 __all__ = ["RECKONED", "Summary", "sum_up"]

@@ -13,11 +13,12 @@ from rich.text import Text
 
 from ordergate.amounts import money, plain
 from ordergate.clock import Clock
+from ordergate.decision import Decision
 from ordergate.demo.show import AccountLine, bound, ending_lines
 from ordergate.demo.summary import Summary
 from ordergate.demo.words import brief, detail, size
 from ordergate.errors import InputError
-from ordergate.models import Decision, Order
+from ordergate.order import Order
 
 __all__ = ["TerminalShow"]
 

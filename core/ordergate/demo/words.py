@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ordergate.amounts import money, plain
-from ordergate.models import Decision, Order, OrderStatus, Verdict
+from ordergate.decision import Decision
+from ordergate.models import OrderStatus, Verdict
+from ordergate.order import Order
 
 __all__ = ["brief", "detail", "reason", "size"]
 

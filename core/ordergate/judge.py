@@ -107,7 +107,7 @@ def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgem
         )
     checks = (state, facts, tier_verdict, _market_verdict(sized, case), _funds_verdict(sized, case))
     # Whoever is missing has not approved: those who approve must be exactly the active rules, and not nobody.
-    approving = {verdict.rule for verdict in rules if verdict.approved is True}
+    approving = frozenset(verdict.rule for verdict in rules if verdict.approved is True)
     approved = all(check.approved for check in checks) and bool(panel.names) and approving == panel.names
     judgement = Judgement(
         approved=approved, verdicts=(*checks, *rules), summary=summary, sized=sized, gone=gone, meddled=meddled

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Self
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from ordergate.amounts import parse_amount
 from ordergate.errors import InputError
@@ -161,7 +161,7 @@ class Order:
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
         """Take an order from outside: unknown and missing fields are errors, not defaults."""
-        known = {attribute.name for attribute in cls.__attrs_attrs__}
+        known = {attribute.name for attribute in fields(cls)}
         for name in values:
             if name not in known:
                 raise InputError(

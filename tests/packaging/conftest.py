@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,3 @@ def built(tmp_path_factory: pytest.TempPathFactory, uv: str, clean_environment: 
                 [uv, "build", "--quiet", "--out-dir", str(out), str(ROOT)], check=True, env=clean_environment
             )
     return out
-
-
-@pytest.fixture
-def cli() -> None:
-    if find_spec("ordergate.cli") is None:
-        pytest.skip("the command line, ordergate.cli, is not there yet")

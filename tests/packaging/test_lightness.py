@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 HEAVY = {
     # exchange SDKs
     "ccxt",
@@ -56,7 +54,6 @@ def test_importing_ordergate_loads_nothing_heavy() -> None:
     assert _heavy("import ordergate" + LOADED) == set()
 
 
-@pytest.mark.usefixtures("cli")
 def test_help_loads_nothing_heavy() -> None:
     assert _heavy(HELP + LOADED.removeprefix("; ")) == set()
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -162,7 +161,6 @@ def test_a_rule_and_a_broker_of_strangers_decide_real_orders(python: Run, tmp_pa
     ]
 
 
-@pytest.mark.skipif(find_spec("ordergate.cli") is None, reason="the command line, ordergate.cli, is not there yet")
 def test_the_command_line_with_a_rule_and_a_broker_of_strangers(installed_bin: Path, tmp_path: Path) -> None:
     (tmp_path / "ordergate.toml").write_text(CONFIG)
 

@@ -6,12 +6,24 @@ A line with an ignore is one that both checkers must object to; they report an i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import assert_type
+from typing import Any, assert_type
 
 from attrs import field, frozen
 
-from ordergate import Account, Order, OrderStatus, Purchase, Side, Verdict, hookimpl
+from ordergate import (
+    Account,
+    Decision,
+    Executor,
+    Order,
+    OrderStatus,
+    Purchase,
+    Side,
+    StateChange,
+    Verdict,
+    hookimpl,
+)
 
 # Orders are taken strictly at run time, so text, numbers and Decimals are all welcome to the checker.
 order = Order.buy("BTC-USD", spend="25", account="main")
@@ -59,4 +71,20 @@ Verdict.refuse("code")  # type: ignore[call-arg]
 Verdict.approve(observed="12")  # type: ignore[arg-type]
 Verdict.approve(Decimal(1))  # type: ignore[call-arg]
 
-# Executor: from_config, check, submit, cancel and status belong here.
+# The executor: built from a file or from values, and closed by leaving its block.
+with Executor.from_config("ordergate.toml") as executor:
+    assert_type(executor, Executor)
+    decision = executor.check(order)
+    assert_type(decision, Decision)
+    assert_type(decision.status, OrderStatus)
+    assert_type(decision.verdicts, tuple[Verdict, ...])
+    assert_type(decision.smallest_passing, Decimal | None)
+    assert_type(executor.submit(order), Decision)
+    assert_type(executor.cancel("my-id", account="main"), Decision)
+    assert_type(executor.status(), Mapping[str, Any])
+    assert_type(executor.resume(by="ann", reason="looked"), StateChange)
+assert_type(Executor.from_values({"gate": {"rules": ["dust"]}}, folder="."), Executor)
+
+executor.submit({"symbol": "BTC-USD"})  # type: ignore[arg-type]
+executor.submit(order, skip=("dust",))  # type: ignore[call-arg]
+executor.resume()  # type: ignore[call-arg]

@@ -310,10 +310,11 @@ def _refusing(
     case: _Case, asked: Asked, ask: Callable[[Mapping[str, Any]], frozenset[str]], unit: Decimal
 ) -> Callable[[int], frozenset[str]]:
     """Who refuses the order at a size of so many steps."""
+    values = _values(case, case.sized(asked))
 
     def refusing(steps: int) -> frozenset[str]:
         sized = case.sized(asked.resized(steps * unit))
-        names = set(ask(_values(case, sized)))
+        names = set(ask({**values, "order": copied(sized.purchase)}))
         objection = venue_objection(sized, case.market)
         if objection is not None:
             # The venue's minimum and its maximum are two bounds, and must not look like one that refuses everything.

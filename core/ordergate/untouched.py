@@ -6,20 +6,21 @@ copies are compared afterwards, by exact type first: no comparison of a planted 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 __all__ = ["copied", "same"]
 
+_KNOWN: Final[dict[type, tuple[str, ...]]] = {}
+
 
 def copied(value: Any) -> Any:
     """A copy of a frozen value, its nested values included. What is no attrs value is shared."""
-    if attrs.has(type(value)):
-        return type(value)(**{field.name: copied(getattr(value, field.name)) for field in attrs.fields(type(value))})
-    if type(value) is tuple:
-        return tuple(copied(part) for part in value)
-    return value
+    names = _names(type(value))
+    if names:
+        return type(value)(**{name: copied(getattr(value, name)) for name in names})
+    return tuple(map(copied, value)) if type(value) is tuple else value
 
 
 def same(one: Any, other: Any) -> bool:
@@ -28,9 +29,16 @@ def same(one: Any, other: Any) -> bool:
         return True
     if type(one) is not type(other):
         return False
-    if attrs.has(type(one)):
-        names = [field.name for field in attrs.fields(type(one))]
+    names = _names(type(one))
+    if names:
         return all(same(getattr(one, name, None), getattr(other, name, None)) for name in names)
     if type(one) is tuple:
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
+
+
+def _names(cls: type) -> tuple[str, ...]:
+    """The fields of an attrs class, empty for any other: asked for every value of every decision, so kept."""
+    if cls not in _KNOWN:
+        _KNOWN[cls] = tuple(attrs.fields_dict(cls)) if attrs.has(cls) else ()
+    return _KNOWN[cls]

@@ -127,31 +127,25 @@ class Desk:
 
     # -------------------------------------------------------------------------------------------------------- snapshot
 
-    def state(self, broker: Broker) -> tuple[AccountState, list[Stop]]:
-        """The ledger's state of the account, and what in it or beside it forbids buying."""
-        ledger = self.ledger()
-        state = ledger.state(broker.account)
+    def stops(self, state: AccountState) -> list[Stop]:
+        """What in the ledger's state of the account, or beside it, forbids buying."""
         stops: list[Stop] = []
         if state.trading is TradingState.EXITS_ONLY:
-            stops.append(
-                ("exits_only", f"Only exits pass since a halt of {state.trading_by}; `ordergate resume` ends it.")
-            )
+            why = f"Only exits pass since a halt of {state.trading_by}; `ordergate resume` ends it."
+            stops.append(("exits_only", why))
         if self.halt_file.exists():
-            stops.append(
-                (
-                    "halt_file",
-                    f"Only exits pass while the file {self.halt_file.name} exists; remove it to end the halt.",
-                )
-            )
+            why = f"Only exits pass while the file {self.halt_file.name} exists; remove it to end the halt."
+            stops.append(("halt_file", why))
         if self.halted_here:
             stops.append(("exits_only", f"Only exits pass in this process: {self.halted_here}."))
+        ledger = self.ledger()
         gone = [name for name in ledger.accounts() if name not in self.setup.config.accounts]
         stops += [
             ("account_gone", f"Account {name} is gone from the config but has unfinished orders; put it back.")
             for name in gone
             if ledger.unfinished(name)
         ]
-        return state, stops
+        return stops
 
     def facts(self, broker: Broker, symbol: str, state: AccountState | None, previous: Snapshot | None) -> Snapshot:
         """Facts that are true for this state: fresh ones, or ones young enough on which nothing was given up since."""

@@ -258,20 +258,24 @@ class Executor:
     def _inputs(
         self, order: Order, broker: Broker, previous: Snapshot | None, *, bind: bool, stop: Stop | None = None
     ) -> tuple[Inputs, AccountState | None, Snapshot]:
-        """The snapshot to judge on. The ledger is read before the facts are begun, never after."""
+        """The snapshot to judge on. The ledger is read before the facts are begun, and the insert must find it so.
+
+        What forbids buying is read from the very state that the insert will name; its settlement number is the one that
+        was true before the facts were begun, whatever was given up while they were fetched.
+        """
         desk, name, gate = self.desk, broker.account, self.config.gate
         state: AccountState | None = None
         stops: list[tuple[str, str]] = [stop] if stop else []
         history = History()
         if stop is None:
-            state, found = desk.state(broker)
-            stops += found
+            state = desk.ledger().state(name)
             if self.setup.panel.wants_history:
                 history = self._history(name)
         snapshot = desk.facts(broker, order.symbol, state, previous)
         if state is not None:
             snapshot, state, found = desk.agree(broker, order.symbol, snapshot, state, bind=bind)
-            stops += found
+            stops += [*desk.stops(state), *found]
+            state = evolve(state, settlement=snapshot.settlement)
         inputs = Inputs(
             account=name,
             order=order,

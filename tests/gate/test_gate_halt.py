@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 import ordergate_paper as paper
@@ -56,6 +57,25 @@ def test_a_halt_of_one_account_leaves_the_others(gate: Gate) -> None:
     assert executor.submit(Order.buy("BTC-USD", spend="60", account="side")).status is OrderStatus.FILLED
     executor.resume(by="ann", reason="a resume of all does not end the halt of one")
     assert not executor.submit(Order.buy("BTC-USD", spend="60", account="main")).approved
+
+
+@pytest.mark.parametrize("moment", ["get_account", "get_prices"])
+def test_h01_halt_in_the_middle_of_a_first_buy_is_not_missed(gate: Gate, venue: Venue, moment: str) -> None:
+    """The first buy of an account reads the ledger twice, around binding it; a halt between the two must count."""
+    executor = gate()
+    broker = executor.setup.brokers["main"]
+    hook = broker.plugin.hooks[moment]
+    halts = iter([lambda: executor.halt(by="ann", reason="the news")])
+
+    def answer(*arguments: object, **values: object) -> object:
+        for halt in halts:
+            halt()
+        return hook.function(*arguments, **values)
+
+    hooks = {**broker.plugin.hooks, moment: attrs.evolve(hook, function=answer)}
+    object.__setattr__(broker, "plugin", attrs.evolve(broker.plugin, hooks=hooks))
+    assert codes(executor.submit(Order.buy("BTC-USD", spend="60"))) == {"gate.state": "exits_only"}
+    assert paper.count_requests(venue(executor)) == 0
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "why"), ("ann", ""), ("ann", "\x1b[2J")])

@@ -17,20 +17,7 @@ from click.testing import CliRunner
 import ordergate_paper
 from ordergate.cli import commands
 
-EXAMPLE = """\
-[gate]
-rules = ["position_cap", "min_allocation", "min_position", "dust", "average_position"]
-ledger = "sqlite:///ordergate.db"
-
-[accounts.main]
-broker = "paper"
-
-[accounts.main.paper]
-cash = "300.00"
-positions = { "ETH-USD" = "0.0100" }
-prices = { "BTC-USD" = "68925.98", "ETH-USD" = "3500.00" }
-fee_threshold = "10"
-"""
+EXAMPLE = (Path(__file__).parents[1] / "example.toml").read_text(encoding="utf-8")
 
 
 @frozen

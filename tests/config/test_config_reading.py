@@ -17,20 +17,7 @@ from ordergate.config import Config, config_from_values, read_config
 from ordergate.pins import Pin
 from ordergate.settings import DEFAULT_TIERS, Gate
 
-WORKING = """\
-[gate]
-rules = ["position_cap", "min_allocation", "min_position", "dust", "average_position"]
-ledger = "sqlite:///ordergate.db"
-
-[accounts.main]
-broker = "paper"
-
-[accounts.main.paper]
-cash = "300.00"
-positions = { "ETH-USD" = "0.0100" }
-prices = { "BTC-USD" = "68925.98", "ETH-USD" = "3500.00" }
-fee_threshold = "10"
-"""
+WORKING = (Path(__file__).parents[1] / "example.toml").read_text(encoding="utf-8")
 
 
 def write(folder: Path, text: str | bytes) -> Path:

@@ -20,33 +20,11 @@ from ordergate.exits import Exits
 if TYPE_CHECKING:
     from tests.faults.conftest import MovedClock, Stage
 
+Crowd = Callable[[int, Callable[[int], Decision]], list[Decision]]
+
 CAP_2 = [{"name": "TWO", "equity": "50", "max_positions": 2, "min_position": "10"}]
 CAP_9 = [{"name": "NINE", "equity": "50", "max_positions": 9, "min_position": "10"}]
 COINS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH", "III", "JJJ", "KKK", "LLL")
-
-
-def crowd(count: int, run: Callable[[int], Decision]) -> list[Decision]:
-    """What each of as many threads got, all of them begun together."""
-    answers: dict[int, Decision] = {}
-    failures: list[BaseException] = []
-    barrier = threading.Barrier(count)
-
-    def one(number: int) -> None:
-        try:
-            barrier.wait(30)
-            answers[number] = run(number)
-        except BaseException as failure:  # noqa: BLE001 - whatever a thread raised is raised again below
-            failures.append(failure)
-
-    threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    if failures:
-        raise failures[0]
-    return [answers[number] for number in range(count)]
 
 
 def buys(spend: str, coins: tuple[str, ...] = COINS) -> list[list[Any]]:
@@ -85,7 +63,7 @@ def test_e01_cap_storm_of_resting_orders_that_hold_the_slots(stage: Stage) -> No
     stage.journal()
 
 
-def test_e01_cap_storm_of_threads_in_one_executor(stage: Stage) -> None:
+def test_e01_cap_storm_of_threads_in_one_executor(stage: Stage, crowd: Crowd) -> None:
     executor = stage.executor(stage.values(cash="1000.00", positions={}) | {"tiers": CAP_2})
     answers = crowd(12, lambda number: executor.submit(Order.buy(f"{COINS[number]}-USD", spend="100")))
     assert Counter(answer.status.value for answer in answers) == {"filled": 2, "refused": 10}
@@ -93,7 +71,7 @@ def test_e01_cap_storm_of_threads_in_one_executor(stage: Stage) -> None:
     stage.journal()
 
 
-def test_e01_cap_storm_while_every_outcome_stays_unknown(stage: Stage) -> None:
+def test_e01_cap_storm_while_every_outcome_stays_unknown(stage: Stage, crowd: Crowd) -> None:
     """Nobody ever hears of the orders that were sent: their reservations alone must hold the cap."""
     values = stage.values(cash="1000.00", positions={}) | {"tiers": CAP_2}
     executor = stage.executor(values)
@@ -119,7 +97,7 @@ def test_e01_cash_storm_of_processes_never_spends_more_than_there_is(stage: Stag
     stage.journal()
 
 
-def test_e01_cash_storm_of_threads_never_spends_more_than_there_is(stage: Stage) -> None:
+def test_e01_cash_storm_of_threads_never_spends_more_than_there_is(stage: Stage, crowd: Crowd) -> None:
     executor = stage.executor(stage.values(cash="100.00", positions={}) | {"tiers": CAP_9})
     answers = crowd(8, lambda number: executor.submit(Order.buy(f"{COINS[number]}-USD", spend="30")))
     assert Counter(answer.status.value for answer in answers) == {"filled": 3, "refused": 5}
@@ -151,7 +129,7 @@ def test_e04_same_key_from_32_processes_is_one_sell(stage: Stage, venue: str) ->
 
 
 def test_e04_same_key_from_two_sells_in_the_same_moment_is_one_sell(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both have found the id new, and their clocks show the same time, so what they write is the same to the letter."""
     values = stage.values(venue="kraken", positions={"ETH-USD": "1"})

@@ -17,21 +17,7 @@ Venue = Callable[..., paper.PaperVenue]
 
 RULES = ("position_cap", "min_allocation", "min_position", "dust", "average_position")
 DOC = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
-
-EXAMPLE = """
-[gate]
-rules = ["position_cap", "min_allocation", "min_position", "dust", "average_position"]
-ledger = "sqlite:///ordergate.db"
-
-[accounts.main]
-broker = "paper"
-
-[accounts.main.paper]
-cash = "300.00"
-positions = { "ETH-USD" = "0.0100" }
-prices = { "BTC-USD" = "68925.98", "ETH-USD" = "3500.00" }
-fee_threshold = "10"
-"""
+EXAMPLE = (Path(__file__).parents[1] / "example.toml").read_text(encoding="utf-8")
 
 
 def refusals(decision: Decision) -> dict[str, Decimal | None]:

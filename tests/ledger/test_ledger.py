@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -18,6 +17,8 @@ from ordergate.clock import SystemClock
 from ordergate.journal import Break, link
 from ordergate.ledger import EVERY_ACCOUNT, AlreadyRecorded
 from ordergate.sqlite_ledger import SqliteLedger
+
+Crowd = Callable[[int, Callable[[int], None]], list[None]]
 
 AT = 1_800_000_000.0
 
@@ -268,30 +269,10 @@ def test_a_long_journal_is_read_in_pages_without_a_gap(ledger: SqliteLedger, pat
 # ------------------------------------------------------------------------------------------------------- concurrency
 
 
-def crowd(count: int, run: Callable[[int], None]) -> None:
-    """Run it in as many threads, all from the same moment, and raise what any of them raised."""
-    failures: list[BaseException] = []
-    barrier = threading.Barrier(count)
-
-    def one(number: int) -> None:
-        try:
-            barrier.wait(30)
-            run(number)
-        except BaseException as failure:  # noqa: BLE001 - whatever a thread raised is raised again below
-            failures.append(failure)
-
-    threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    if failures:
-        raise failures[0]
-
-
 @pytest.mark.parametrize("shared", [True, False], ids=["one connection", "a connection each"])
-def test_e01_cap_storm_of_threads_on_the_ledger_alone(ledger: SqliteLedger, path: Path, shared: bool) -> None:
+def test_e01_cap_storm_of_threads_on_the_ledger_alone(
+    ledger: SqliteLedger, path: Path, crowd: Crowd, shared: bool
+) -> None:
     cap = 3
 
     def reserve(number: int) -> None:
@@ -311,7 +292,9 @@ def test_e01_cap_storm_of_threads_on_the_ledger_alone(ledger: SqliteLedger, path
     assert ledger.verify() is None
 
 
-def test_rows_of_concurrent_threads_all_land_in_one_unbroken_chain(ledger: SqliteLedger, path: Path) -> None:
+def test_rows_of_concurrent_threads_all_land_in_one_unbroken_chain(
+    ledger: SqliteLedger, path: Path, crowd: Crowd
+) -> None:
     def write(number: int) -> None:
         with closing(SqliteLedger(path, SystemClock())) as own:
             for row in range(10):
@@ -322,7 +305,7 @@ def test_rows_of_concurrent_threads_all_land_in_one_unbroken_chain(ledger: Sqlit
     assert ledger.verify() is None
 
 
-def test_e04_same_key_from_many_threads_is_one_row(ledger: SqliteLedger) -> None:
+def test_e04_same_key_from_many_threads_is_one_row(ledger: SqliteLedger, crowd: Crowd) -> None:
     refused: list[int] = []
 
     def write(number: int) -> None:

@@ -113,7 +113,7 @@ def verify(pin: Pin, provider: Provider) -> None:
         raise _mismatch(provider, f"the pin names {pin.distribution}, but {provider} provides it")
     measured = measure(provider.distribution, plugin=provider.name)
     if measured.version != pin.version:
-        raise _mismatch(provider, f"version {measured.version} is installed, the pin says {pin.version}")
+        raise _mismatch(provider, f"of {provider}, version {measured.version} is installed, the pin says {pin.version}")
     if measured.sha256 != pin.sha256:
         raise _mismatch(
             provider,

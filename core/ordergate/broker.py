@@ -101,11 +101,18 @@ class Broker:
         return report  # type: ignore[no-any-return]  # its type was just checked
 
     def get_prices(self, symbols: Sequence[str], seconds: float | None = None) -> Mapping[str, Price]:
-        """Prices by symbol, as the broker tells them; whether each is usable is for the valuation to say."""
+        """Prices by symbol, as the broker tells them; whether such numbers are prices is for the valuation to say."""
         answer = self._ask("get_prices", seconds, symbols=tuple(symbols))
         if not isinstance(answer, Sequence) or isinstance(answer, str):
             raise BrokerError(f"get_prices of {self.plugin.name} gave {type(answer).__name__}, not a list of prices")
-        return {price.symbol: price for price in answer if type(price) is Price and price.symbol in symbols}
+        prices = {price.symbol: price for price in answer if type(price) is Price and price.symbol in symbols}
+        wrong = next((price for price in prices.values() if not _is_recordable(price)), None)
+        if wrong is not None:
+            raise BrokerError(
+                f"get_prices of {self.plugin.name} gave no usable answer for {wrong.symbol}: "
+                f"bid {wrong.bid!r}, ask {wrong.ask!r}, at {wrong.at!r}"
+            )
+        return prices
 
     def get_market(self, symbol: str, seconds: float | None = None) -> Market | None:
         market = self._ask("get_market", seconds, symbol=symbol)
@@ -226,6 +233,15 @@ def _is_amount(value: object) -> bool:
 
 def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_recordable(price: Price) -> bool:
+    """Numbers that a decision can be recorded with, and explained from; whether they make a price is another matter."""
+    numbers = all(
+        type(number) is Decimal and number.is_finite() and abs(number.adjusted()) < 40
+        for number in (price.bid, price.ask)
+    )
+    return numbers and (price.at is None or _is_seconds(price.at))
 
 
 def _is_rate(figure: object) -> bool:

@@ -17,7 +17,7 @@ from ordergate.broker import Broker, Mismatch, NotConnected
 from ordergate.calls import Failed
 from ordergate.clock import Clock, iso
 from ordergate.decision import Decision, StateChange
-from ordergate.errors import BrokerError, LedgerError
+from ordergate.errors import BrokerError, InputError, LedgerBusy, LedgerError
 from ordergate.facts import Facts, FactsReader
 from ordergate.fallback import Fallback
 from ordergate.judge import Inputs, judge
@@ -34,6 +34,7 @@ from ordergate.setup import Setup
 __all__ = ["Desk", "Snapshot", "Stop"]
 
 _DAY: Final = 86_400.0
+_REST: Final = 1.0  # seconds in which a ledger that just stayed locked is not waited for again
 
 Stop = tuple[str, str]
 """Code and sentence of something that forbids buying."""
@@ -61,6 +62,7 @@ class Desk:
         self._kept: dict[tuple[str, str], Snapshot] = {}
         self._ledger: Ledger | None = None
         self._known_ledger: str | None = None
+        self._locked_until = 0.0
         self.halted_here = ""
         self._lock = threading.Lock()
         self._reported: set[str] = set()
@@ -71,10 +73,22 @@ class Desk:
         """The ledger, opened on first use and again after it failed. Raises LedgerError."""
         with self._lock:
             if self._ledger is None:
-                config = self.setup.config
-                self._ledger = open_ledger(config.gate.ledger, config.folder, self.clock, same_as=self._known_ledger)
+                self._ledger = self._opened()
                 self._known_ledger = self._ledger.mark
             return self._ledger
+
+    def _opened(self) -> Ledger:
+        """The ledger, opened. One that stayed locked is waited for once, not once by each who asks for it in a row."""
+        config = self.setup.config
+        if self.clock.monotonic() < self._locked_until:
+            raise LedgerBusy(f"the ledger {config.gate.ledger} was locked by another process a moment ago; try again")
+        try:
+            return open_ledger(config.gate.ledger, config.folder, self.clock, same_as=self._known_ledger)
+        except LedgerBusy:
+            self._locked_until = self.clock.monotonic() + _REST
+            raise
+        except InputError as error:  # a URL this version has no ledger for keeps nobody in
+            raise LedgerError(str(error)) from error
 
     def ledger_to_inspect(self) -> Ledger:
         """The ledger for looking at, also when it is damaged; the caller closes it. Raises LedgerError."""
@@ -196,7 +210,7 @@ class Desk:
 
     def forget(self, account: str) -> None:
         """Drop kept facts of an account: something of ours has changed at the venue."""
-        for key in [key for key in self._kept if key[0] == account]:
+        for key in [key for key in tuple(self._kept) if key[0] == account]:
             self._kept.pop(key, None)
 
     def reader(self, account: str) -> FactsReader:

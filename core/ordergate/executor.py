@@ -243,6 +243,9 @@ class Executor:
             inputs, state, snapshot = self._inputs(order, broker, snapshot, bind=True)
             judgement = judge(inputs, self.setup.panel)
             self._react(judgement, broker.account, state)
+            if judgement.approved and self._outdated(snapshot):
+                snapshot = None  # this process was stopped while it judged: what it approved is no longer known
+                continue
             decision = self._record(ledger, order, broker, inputs, judgement, state)
             if decision is not None:
                 self.desk.tell_decision(decision)
@@ -289,6 +292,11 @@ class Executor:
             history=history,
         )
         return inputs, state, snapshot
+
+    def _outdated(self, snapshot: Snapshot) -> bool:
+        """Whether facts are too old by now. Asked of both clocks: a machine that sleeps may stop one of them."""
+        ages = (self.clock.monotonic() - snapshot.begun, self.clock.now() - snapshot.facts.begun)
+        return max(ages) > self.config.gate.facts_age
 
     def _record(
         self,
@@ -382,9 +390,7 @@ class Executor:
             self.desk.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
 
     def _history(self, account: str) -> History:
-        recent = self.desk.ledger().recent(account, self.clock.now() - _DAY, 1000)
-        orders = [_past(recorded) for recorded in recent if recorded.wire_id is not None]
-        return History(orders=tuple(orders))
+        return History(orders=tuple(map(_past, self.desk.ledger().sent_since(account, self.clock.now() - _DAY))))
 
 
 @frozen(kw_only=True)

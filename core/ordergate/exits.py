@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from attrs import evolve, frozen
 
-from ordergate.broker import Broker, Mismatch, wire_id
+from ordergate.broker import Broker, Mismatch, NotConnected, wire_id
 from ordergate.calls import Failed
 from ordergate.decision import Decision, FactsSummary
 from ordergate.desk import Desk
@@ -64,6 +64,9 @@ class Exits:
         if known is not None:
             return known
         order = order if order.client_order_id else evolve(order, client_order_id=self._desk.new_id())
+        # Without a client nothing can be asked or sent. Its time is not the facts' time, nor the order's own.
+        with suppress(NotConnected):
+            broker.client(self._desk.setup.config.gate.deadline)
         warnings = self._cancel_resting(order, broker) if order.force_liquidate else self._settle_first(order, broker)
         decision = self._decided(order, broker, self._look(order, broker), warnings)
         try:
@@ -71,12 +74,14 @@ class Exits:
         except AlreadyRecorded:
             # Somebody else was first with this id, in this moment: it is theirs to send.
             return self._known(order, broker) or _sent_by_another(decision)
-        if warning is not None:
-            # The ledger may only have been locked: what somebody else recorded meanwhile can still be read there.
-            with suppress(LedgerError):
+        # Another process may have written this id down in the other place meanwhile: whoever wrote looks there too.
+        if warning is None:
+            known = self._in_fallback(order, broker)
+        else:
+            with suppress(LedgerError):  # it may only have been locked for writing
                 known = self._in_ledger(order, broker)
-            if known is not None:
-                return known
+        if known is not None:
+            return known
         decision = evolve(decision, warnings=(*decision.warnings, *([warning] if warning else ())))
         self._desk.tell_decision(decision)
         if not decision.approved:
@@ -367,11 +372,17 @@ class Exits:
                 if found.symbol == order.symbol and found.client_order_id is not None:
                     resting.setdefault(found.client_order_id, (None, _as_sent(found, broker.account)))
         warnings = [f"Forced liquidation: {order.reason}."]
+        clock = self._desk.clock
+        deadline = clock.monotonic() + self._desk.setup.config.gate.exit_facts  # for all of them together
         for client_order_id, sent_order in resting.values():
+            name = client_order_id or sent_order.client_order_id
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                warnings.append(f"The cancel of {name} was not asked for: the ones before it took too long.")
+                continue
             try:
-                receipt = broker.cancel_order(sent_order, self._desk.setup.config.gate.exit_facts)
+                receipt = broker.cancel_order(sent_order, left)
             except Failed as failed:
-                name = client_order_id or sent_order.client_order_id
                 warnings.append(f"The cancel of {name} was not acknowledged: {failed}.")
                 continue
             if client_order_id is not None:

@@ -64,6 +64,8 @@ class Judgement:
     sized: Sized | None = None
     smallest: Decimal | None = None
     smallest_in: str | None = None
+    unsearched: bool = False
+    """True when the rules took too long to be asked about every size: there may be one that passes."""
     gone: tuple[str, ...] = ()
     meddled: bool = False
 
@@ -115,13 +117,15 @@ def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgem
     if approved or not find_smallest:
         return judgement
     unit, currency = _unit(asked, case.market)
-    least = None
+    least, unsearched = None, False
     if all(verdict.approved for verdict in checks[:3]) and not panel.overran:
         try:
             least = panel.search(lambda ask: smallest(_refusing(case, asked, ask, unit), _top(asked, case)))
         except Failed:
-            least = None  # a rule overran, and refuses every size from now on
-    return evolve(judgement, smallest=None if least is None else least * unit, smallest_in=currency)
+            unsearched = not panel.overran  # a rule that overran refuses every size from now on
+    return evolve(
+        judgement, smallest=None if least is None else least * unit, smallest_in=currency, unsearched=unsearched
+    )
 
 
 def band(inputs: Inputs, panel: Panel) -> tuple[Judgement, Band | None, Decimal, str]:

@@ -108,6 +108,10 @@ class Ledger(Protocol):
         """Recorded orders, newest first."""
         ...
 
+    def sent_since(self, account: str, since: float) -> tuple[Recorded, ...]:
+        """All orders of the account that were to be sent since then, newest first."""
+        ...
+
     def known_wire_ids(self, account: str, wire_ids: tuple[str, ...]) -> frozenset[str]: ...
 
     def append(

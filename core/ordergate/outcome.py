@@ -96,7 +96,11 @@ def _advice(judgement: Judgement, refusals: list[Verdict]) -> str:
         return "No size passes with this equity; add funds, or change the tiers."
     if "position_cap" in names:
         return "No size passes: sell a position first, or add to one that is held."
-    return "No size passes with the funds and limits there are now; `ordergate limits` shows the bounds."
+    return (
+        "The rules answer too slowly to be asked about every size; another size may pass."
+        if judgement.unsearched
+        else "No size passes with the funds and limits there are now; `ordergate limits` shows the bounds."
+    )
 
 
 def sent(decision: Decision, outcome: Outcome) -> Decision:

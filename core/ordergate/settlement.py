@@ -7,6 +7,7 @@ absent only when its profile lets absence be proved, and only after the time in 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -43,14 +44,18 @@ def is_doubtful(recorded: Recorded, now: float) -> bool:
 
 
 def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float | None = None) -> Settled:
-    """Look one unfinished order up. Reads only; the caller writes down what it learns."""
+    """Look one unfinished order up, for at most `seconds` in all. Reads only; the caller writes down what it learns."""
+    deadline = math.inf if seconds is None else clock.monotonic() + seconds
     order = venue_order_of(recorded)
     doubtful = is_doubtful(recorded, clock.now())
     arrives_for = order.send_by + broker.profile.honoured - clock.now()
     looks = broker.profile.absence_looks if doubtful and arrives_for < 0 else 1
     try:
         for look in range(looks):
-            receipt = broker.find_order(order, seconds)
+            left = deadline - clock.monotonic()
+            if look and left <= broker.profile.absence_pause:
+                return _open(recorded, "not found yet; there was no time to look as often as a proof needs")
+            receipt = broker.find_order(order, None if seconds is None else max(0.1, left))
             if receipt is not None:
                 return Settled(recorded=recorded, status=receipt.status, receipt=receipt, message="found at the venue")
             if look + 1 < looks:

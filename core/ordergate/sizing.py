@@ -83,6 +83,9 @@ def venue_objection(sized: Sized, market: Market) -> tuple[str, Decimal, Decimal
     closed = {MarketStatus.CANCEL_ONLY, MarketStatus.REDUCE_ONLY, MarketStatus.OFFLINE}
     if sized.limit is None:
         closed |= {MarketStatus.LIMIT_ONLY, MarketStatus.POST_ONLY}
+    if sized.limit is not None and sized.limit <= 0:
+        sentence = f"the limit is under one price step of {plain(market.price_step)} {market.quote}"
+        return sentence, sized.limit, market.price_step
     if market.status in closed:
         return f"{market.symbol} is {market.status.replace('_', ' ')} at the venue now", ZERO, ZERO
     amount = sized.amount if sized.amount is not None else _divided(sized.spend, market.ask)
@@ -111,7 +114,8 @@ def round_exit(order: Order, market: Market | None, available: Decimal | None) -
     limit = order.limit
     if market is not None:
         amount = None if amount is None else round_down(amount, market.amount_step)
-        limit = None if limit is None else round_down(limit, market.price_step)
+        # No price is between nothing and one step: a limit there asks for the step, never for nothing.
+        limit = None if limit is None else max(round_down(limit, market.price_step), market.price_step)
     return amount, limit
 
 

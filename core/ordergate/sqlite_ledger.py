@@ -67,7 +67,11 @@ class SqliteLedger:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise LedgerVersion(f"SQLite {sqlite3.sqlite_version} is too old for a ledger; 3.37 or newer is needed")
         self.path, self._clock, self._lock = path, clock, threading.RLock()
-        if path.is_dir() or not path.parent.is_dir():
+        try:
+            usable = path.parent.is_dir() and not path.is_dir()
+        except OSError as error:
+            raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror} (gate.ledger)") from error
+        if not usable:
             raise LedgerError(f"the ledger {path} cannot be opened: name a file in a folder that exists (gate.ledger)")
         if same_as is not None:
             self._check_file(same_as)
@@ -78,9 +82,12 @@ class SqliteLedger:
             if not to_inspect:
                 self._guarded(self._check_tail)
             self.mark = self._found_mark(same_as)
-        except (LedgerError, OSError):
+        except LedgerError:
             self._connection.close()
             raise
+        except OSError as error:
+            self._connection.close()
+            raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}") from error
 
     # ------------------------------------------------------------------------------------------------------- writing
 
@@ -158,6 +165,10 @@ class SqliteLedger:
     def recent(self, account: str | None, since: float, limit: int) -> tuple[Recorded, ...]:
         where = "WHERE (? IS NULL OR o.account = ?) AND o.at >= ? ORDER BY o.at DESC, o.seq DESC LIMIT ?"
         return tuple(map(_recorded, self._all(_RECORDED + where, (account, account, since, limit))))
+
+    def sent_since(self, account: str, since: float) -> tuple[Recorded, ...]:
+        where = "WHERE o.account = ? AND o.wire_id IS NOT NULL AND o.at >= ? ORDER BY o.at DESC, o.seq DESC"
+        return tuple(map(_recorded, self._all(_RECORDED + where, (account, since))))
 
     def known_wire_ids(self, account: str, wire_ids: tuple[str, ...]) -> frozenset[str]:
         rows = self._all(

@@ -16,9 +16,9 @@ from ordergate.decision import Decision, StateChange
 from ordergate.desk import Desk
 from ordergate.errors import ConfigError, InputError, LedgerError
 from ordergate.ledger import EVERY_ACCOUNT
-from ordergate.models import Side, TradingState
+from ordergate.models import TradingState
 from ordergate.records import to_plain
-from ordergate.settlement import is_doubtful, venue_order_of
+from ordergate.settlement import is_doubtful
 
 __all__ = ["Halted", "Trading", "check_words"]
 
@@ -83,6 +83,8 @@ class Trading:
         change = self._change("resumed", scope, by, reason)
         if self._desk.halt_file.exists():
             raise InputError("halt file", self._desk.halt_file.name, "remove this file first; it halts all accounts")
+        if self._desk.halted_here and account is not None:
+            raise InputError("account", account, "this process is halted for all accounts; resume without an account")
         self._append(scope, TradingState.ACTIVE, change)
         self._desk.halted_here = ""
         self._desk.tell_state(change)
@@ -112,7 +114,8 @@ class Trading:
             ledger_error = str(error)
         every = trading.get(EVERY_ACCOUNT, (TradingState.ACTIVE, ""))
         halted_by_file = desk.halt_file.exists()
-        closed = bool(setup.problems or setup.refusals or ledger_error or halted_by_file or not setup.panel.rules)
+        broken = setup.problems or setup.refusals or ledger_error
+        closed = bool(broken or halted_by_file or desk.halted_here or not setup.panel.rules)
         accounts = {}
         for name in setup.config.accounts:
             own, why = trading.get(name, (TradingState.ACTIVE, ""))
@@ -125,7 +128,7 @@ class Trading:
             }
         return {
             "trading": (TradingState.EXITS_ONLY if closed else every[0]).value,
-            "why": every[1],
+            "why": every[1] or desk.halted_here,
             "halt_file": str(desk.halt_file) if halted_by_file else None,
             "ledger": {"url": setup.config.gate.ledger, "error": ledger_error},
             "fallback_waiting": desk.fallback.waiting(),
@@ -167,11 +170,11 @@ class Trading:
             open_still[f"(account {account})"] = f"its open buys cannot be listed: {error}"
             return
         for recorded in unfinished:
-            if venue_order_of(recorded).side is not Side.BUY:
-                continue
+            if recorded.is_exit:
+                continue  # all else acquires something, a sell of ETH-BTC too
             try:
                 decision = cancel(account, recorded.client_order_id)
-            except (InputError, ConfigError) as error:
+            except (InputError, ConfigError, LedgerError) as error:
                 open_still[recorded.client_order_id] = str(error)
                 continue
             settled = decision.receipt is not None and decision.status.is_final

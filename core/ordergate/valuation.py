@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from attrs import evolve, frozen
@@ -18,6 +18,7 @@ from ordergate.facts import Facts, valuing_symbols
 from ordergate.ledger import Reservation
 from ordergate.models import REPORTING_CURRENCY, Account, Holding, Market, OrderStatus, Position, Price, Side
 from ordergate.settings import Gate
+from ordergate.untouched import Copies
 
 __all__ = ["Claim", "Valuation", "claims_of", "merge", "value"]
 
@@ -82,7 +83,9 @@ def value(facts: Facts, gate: Gate, age: float) -> Valuation:
             value=worth,
         )
         holdings[holding.currency] = position
-        if not _is_dust(holding, worth, rates.market_of(holding.currency), gate.dust):
+        market = rates.market_of(holding.currency)
+        quote_worth = rates.of(market.quote) if market else None
+        if not _is_dust(holding, worth, market, quote_worth or ZERO, gate.dust):
             positions[holding.currency] = position
             total += worth
     for currency in facts.symbol.split("-") if facts.symbol else ():
@@ -154,35 +157,14 @@ def merge(name: str, valuation: Valuation, claims: Iterable[Claim], gate: Gate) 
         equity=valuation.equity,
         cash=valuation.cash,
         dust=gate.dust,
-        positions=_Copies(ChainMap(changed, valuation.positions)),
+        positions=Copies(ChainMap(changed, valuation.positions)),
         position_total=total,
-        holdings=_Copies(ChainMap(changed, valuation.holdings)),
+        holdings=Copies(ChainMap(changed, valuation.holdings)),
         cash_currencies=frozenset(gate.cash),
     )
 
 
 # -------------------------------------------------------------------------------------------------------------- inside
-
-
-class _Copies(Mapping[str, Position]):
-    """Positions by currency for rules to read. Each look gives a copy: nothing done to one reaches the others."""
-
-    __slots__ = ("_positions",)
-
-    def __init__(self, positions: Mapping[str, Position]) -> None:
-        self._positions = positions
-
-    def __getitem__(self, currency: str) -> Position:
-        return evolve(self._positions[currency])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._positions)
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __contains__(self, currency: object) -> bool:
-        return currency in self._positions
 
 
 class _Rates:
@@ -244,7 +226,8 @@ def _is_moment(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_dust(holding: Holding, worth: Decimal, market: Market | None, dust: Decimal) -> bool:
-    if market is None or worth < dust or worth < market.min_spend:
+def _is_dust(holding: Holding, worth: Decimal, market: Market | None, rate: Decimal, dust: Decimal) -> bool:
+    """`rate` is USD per unit of the market's quote currency, in which the venue states its minimum."""
+    if market is None or worth < dust or worth < market.min_spend * rate:
         return True
     return round_down(holding.total, market.amount_step) < max(market.min_amount, market.amount_step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +83,12 @@ class Stage:
         """A process of its own that is told the rest; see child.py."""
         told = {"folder": str(self.folder), "values": self.values(), **told}
         command = [sys.executable, str(CHILD), json.dumps(told)]
-        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        # A background job of a shell ignores Ctrl-C, and hands that on: the test is of a program that hears it.
+        heard = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        finally:
+            signal.signal(signal.SIGINT, heard)
 
     def child(self, **told: Any) -> Any:
         """What the steps of a process of its own answered."""

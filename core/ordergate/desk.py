@@ -141,13 +141,23 @@ class Desk:
 
     # -------------------------------------------------------------------------------------------------------- snapshot
 
+    def halted_by_file(self) -> bool:
+        """True while anything of the halt file's name exists, a link to nowhere too, or nobody can tell."""
+        try:
+            self.halt_file.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
     def stops(self, state: AccountState) -> list[Stop]:
         """What in the ledger's state of the account, or beside it, forbids buying."""
         stops: list[Stop] = []
         if state.trading is TradingState.EXITS_ONLY:
             why = f"Only exits pass since a halt of {state.trading_by}; `ordergate resume` ends it."
             stops.append(("exits_only", why))
-        if self.halt_file.exists():
+        if self.halted_by_file():
             why = f"Only exits pass while the file {self.halt_file.name} exists; remove it to end the halt."
             stops.append(("halt_file", why))
         if self.halted_here:

@@ -28,7 +28,7 @@ from ordergate.exits import Exits
 from ordergate.judge import Inputs, Judgement, band, judge
 from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation
 from ordergate.models import History, OrderStatus, PastOrder, TradingState, VenueOrder, Verdict
-from ordergate.order import Order
+from ordergate.order import Order, parse_client_order_id
 from ordergate.outcome import CONTENDED, LEDGER_DOWN, as_recorded, digest_of, judged, replay, sent
 from ordergate.records import canonical, to_plain
 from ordergate.settlement import Settled, is_doubtful
@@ -114,7 +114,7 @@ class Executor:
     def cancel(self, client_order_id: str, *, account: str | None = None) -> Decision:
         """Cancel what is left of an order. Works in every trading state, and without the ledger."""
         with exact():
-            return self._exits.cancel(self.account_name(account), client_order_id)
+            return self._exits.cancel(self.account_name(account), parse_client_order_id(client_order_id))
 
     def limits(self, symbol: str, *, account: str | None = None, limit: Decimal | str | None = None) -> Limits:
         """The band of sizes that a buy could have now, and who bounds it. `limit`: of a limit order, sized in base."""
@@ -170,7 +170,7 @@ class Executor:
 
         Raises InputError for an order whose outcome is known, or may still change by itself.
         """
-        name = self.account_name(account)
+        name, client_order_id = self.account_name(account), parse_client_order_id(client_order_id)
         ledger = self.desk.ledger()
         recorded = ledger.find(name, client_order_id)
         allowed = (OrderStatus.EXPIRED, OrderStatus.FILLED, OrderStatus.CANCELLED)
@@ -192,7 +192,7 @@ class Executor:
 
     def explain(self, client_order_id: str, *, account: str | None = None) -> Explained:
         """Judge a recorded decision again from what was recorded, and say whether the verdicts are the same."""
-        name = self.account_name(account)
+        name, client_order_id = self.account_name(account), parse_client_order_id(client_order_id)
         recorded = self.desk.ledger().find(name, client_order_id)
         if recorded is None:
             raise InputError("client_order_id", client_order_id, f"account {name} has no decision under this id")

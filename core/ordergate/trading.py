@@ -26,13 +26,14 @@ __all__ = ["Halted", "Trading", "check_words"]
 @frozen(kw_only=True)
 class Halted:
     """What a halt did. `acknowledged` and `unacknowledged` name open buys by client order id, with the venue's
-    answer.
+    answer. `held` is false when neither the ledger nor the halt file took it, so that it ends with this process.
     """
 
     change: StateChange
     acknowledged: Mapping[str, str]
     unacknowledged: Mapping[str, str]
     warning: str | None = None
+    held: bool = True
 
 
 def check_words(field: str, text: object) -> None:
@@ -60,6 +61,7 @@ class Trading:
         scope = self._scope(account)
         change = self._change("halted", scope, by, reason)
         warning: str | None = None
+        held = True
         try:
             self._append(scope, TradingState.EXITS_ONLY, change)
         except LedgerError as error:
@@ -68,6 +70,7 @@ class Trading:
             try:
                 self._desk.halt_by_file(f"{scope}: {reason} ({by})")
             except OSError as failed:
+                held = False
                 held_by = f"nor could the halt file {self._desk.halt_file} ({failed.strerror}): ONLY THIS PROCESS halts"
             warning = f"The ledger could not record the halt ({error}); {held_by}."
         self._desk.tell_state(change)
@@ -75,13 +78,13 @@ class Trading:
         open_still: dict[str, str] = {}
         for name in [] if keep_open else self._names(account):
             self._cancel_buys(name, cancel, done, open_still)
-        return Halted(change=change, acknowledged=done, unacknowledged=open_still, warning=warning)
+        return Halted(change=change, acknowledged=done, unacknowledged=open_still, warning=warning, held=held)
 
     def resume(self, account: str | None, *, by: str, reason: str) -> StateChange:
         """Active again. Raises InputError while something else than this state still forbids buying here."""
         scope = self._scope(account)
         change = self._change("resumed", scope, by, reason)
-        if self._desk.halt_file.exists():
+        if self._desk.halted_by_file():
             raise InputError("halt file", self._desk.halt_file.name, "remove this file first; it halts all accounts")
         if self._desk.halted_here and account is not None:
             raise InputError("account", account, "this process is halted for all accounts; resume without an account")
@@ -113,7 +116,7 @@ class Trading:
         except LedgerError as error:
             ledger_error = str(error)
         every = trading.get(EVERY_ACCOUNT, (TradingState.ACTIVE, ""))
-        halted_by_file = desk.halt_file.exists()
+        halted_by_file = desk.halted_by_file()
         broken = setup.problems or setup.refusals or ledger_error
         closed = bool(broken or halted_by_file or desk.halted_here or not setup.panel.rules)
         accounts = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final, NoReturn
@@ -12,7 +13,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from ordergate import __version__
-from ordergate.cli.face import FAILED, failed, is_open_pipe, shared
+from ordergate.cli.face import FAILED, failed, is_open_pipe, open_missing, shared
 from ordergate.errors import OrdergateError
 
 __all__ = ["COMMANDS", "Commands", "commands", "main"]
@@ -94,6 +95,7 @@ class Commands(click.Group):
     ) -> Any:
         """Run a command and end the process with its exit code; no error that is expected shows a traceback."""
         del standalone_mode
+        open_missing()
         given = list(sys.argv[1:] if args is None else args)
         options = given[: given.index("--")] if "--" in given else given
         for stream in (sys.stdout, sys.stderr):
@@ -105,7 +107,12 @@ class Commands(click.Group):
         except BrokenPipeError:
             code = FAILED
         except (OrdergateError, OSError, click.ClickException, click.Abort, KeyboardInterrupt) as error:
-            code = failed(error, as_json="--json" in options, plain="--plain" in options)
+            try:
+                code = failed(error, as_json="--json" in options, plain="--plain" in options)
+            except OSError:  # stdout is what failed: say it where it can still be read
+                code = FAILED
+                with suppress(OSError):
+                    failed(error, as_json=False, plain=True)
         sys.exit(code if is_open_pipe() else FAILED)
 
 

@@ -178,8 +178,8 @@ def _beside(executor: Executor) -> Iterator[Finding]:
         yield Finding("warning", "fallback", text, "`ordergate reconcile` imports them; so does the next buy.")
     else:
         yield Finding("ok", "fallback", f"{folder} can be written, and nothing waits there.")
-    if desk.halt_file.exists():
-        text = f"{desk.halt_file} exists: only exits pass."
+    if desk.halted_by_file():
+        text = f"{desk.halt_file} exists, or cannot be looked at: only exits pass."
         yield Finding("stop", "halt file", text, "Remove it to end the halt.")
     else:
         yield Finding("ok", "halt file", f"{desk.halt_file.name} does not exist.")

@@ -37,6 +37,7 @@ __all__ = [
     "failed",
     "is_open_pipe",
     "named_by_user",
+    "open_missing",
     "print_json",
     "shared",
 ]
@@ -71,8 +72,9 @@ class Face:
 
     @property
     def config_path(self) -> Path:
-        named = os.environ.get("ORDERGATE_CONFIG") if self.config is None else self.config
-        return Path("ordergate.toml" if named is None else named)
+        if self.config is not None:
+            return Path(self.config)
+        return Path(os.environ.get("ORDERGATE_CONFIG") or "ordergate.toml")
 
     def executor(self) -> Executor:
         """The executor of the config, to be used in a `with`. Raises ConfigError when the file says nothing usable."""
@@ -82,10 +84,18 @@ class Face:
 
     def show(self, answer: Answer) -> int:
         """Print the answer and hand on its exit code."""
-        if self.as_json:
-            print_json(answer.data)
-        else:
-            self.print_page(answer.page())
+        try:
+            if self.as_json:
+                print_json(answer.data)
+            else:
+                self.print_page(answer.page())
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            why = error.strerror or error
+            lost = f"the answer could not be written ({why}); `ordergate log` says what was done"
+            raise OrdergateError(lost) from error
         return answer.code
 
     def print_page(self, page: Page, *, stream: IO[str] | None = None) -> None:
@@ -205,11 +215,23 @@ def named_by_user(field: str, path: Path) -> Iterator[None]:
         raise InputError(field, str(path), f"{error.strerror or error}; name another file") from error
 
 
+def open_missing() -> None:
+    """A standard stream that the caller closed becomes the null device: the answer is lost, the exit code is not, and
+    no file of ours can take its number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - it stays for the whole process
+            setattr(sys, name, stream)
+
+
 def is_open_pipe() -> bool:
-    """False after the reader of stdout went away; then nothing may be written any more, not even at exit."""
+    """False after the reader of stdout went away, or its disk is full; then nothing may be written any more, not even
+    at exit.
+    """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True

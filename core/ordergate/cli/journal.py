@@ -235,6 +235,8 @@ def export(face: Face, account: str | None) -> int:
 def _read_heads(path: Path) -> dict[str, tuple[int, str]]:
     fix = "name a file written by `ordergate audit head --out`"
     with named_by_user("against", path):
+        if path.exists() and not path.is_file():
+            raise InputError("against", str(path), fix)
         text = path.read_text(encoding="utf-8", errors="replace")
     try:
         heads: dict[str, Any] = json.loads(text)["heads"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def init(face: Face, *, folder: Path, broker: str, force: bool) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         described.write_text(text(build_own()), encoding="utf-8")
         config.write_text(_config_text(), encoding="utf-8")
-    option = "" if folder == Path() else f" --config {config}"
+    option = "" if folder == Path() else f" --config {shlex.quote(str(config))}"
     following = [
         f"ordergate{option} doctor",
         f"ordergate{option} check BTC-USD --spend 3",

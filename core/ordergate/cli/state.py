@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ordergate.cli.face import DONE, UNKNOWN, Answer, Face, shared
+from ordergate.cli.face import DONE, FAILED, UNKNOWN, Answer, Face, shared
 from ordergate.cli.page import Block, Line, Page, Pairs, Table, Toned
 from ordergate.clock import iso
 
@@ -93,7 +93,7 @@ def halt(face: Face, *, by: str, reason: str, account: str | None, keep_open: bo
         "not_acknowledged": dict(halted.unacknowledged),
         "warnings": [halted.warning] if halted.warning else [],
     }
-    code = UNKNOWN if halted.unacknowledged else DONE
+    code = FAILED if not halted.held else UNKNOWN if halted.unacknowledged else DONE
     return face.show(Answer(data=data, page=lambda: _halted_page(halted), code=code))
 
 
@@ -137,7 +137,8 @@ def _scope(change: StateChange) -> str:
 
 def _halted_page(halted: Halted) -> Page:
     change = halted.change
-    blocks: list[Block] = [Line(f"Halted: {_scope(change)}, exits only ({change.by}: {change.message}).", "warn")]
+    done = "Halted" if halted.held else "NOT HALTED"
+    blocks: list[Block] = [Line(f"{done}: {_scope(change)}, exits only ({change.by}: {change.message}).", "warn")]
     blocks += [Line(f"cancelled {name}: {text}") for name, text in halted.acknowledged.items()]
     blocks += [Line(f"NOT ACKNOWLEDGED {name}: {text}", "bad") for name, text in halted.unacknowledged.items()]
     if halted.warning:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
+from ordergate.amounts import ZERO, plain
 from ordergate.broker import Broker, Mismatch, NotConnected
 from ordergate.calls import Failed
 from ordergate.clock import Clock, iso
@@ -104,9 +105,12 @@ class Desk:
 
     def find(self, ledger: Ledger, account: str, client_order_id: str) -> Recorded | None:
         """The recorded order. One that is being sent in this moment is waited for: its outcome is the answer."""
+        deadline = self.clock.monotonic() + self.setup.config.gate.send_within
         while True:
             recorded = ledger.find(account, client_order_id)
             if recorded is None or recorded.status != SENDING or is_doubtful(recorded, self.clock.now()):
+                return recorded
+            if self.clock.monotonic() >= deadline:
                 return recorded
             self.clock.sleep(0.01)
 
@@ -310,9 +314,9 @@ class Desk:
                 return
             status = outcome.status or OrderStatus.UNKNOWN
             body = receipt_body(recorded.client_order_id, status, outcome.receipt, why=outcome.message)
-            self.write(
-                broker.account, "receipt", body, key=f"receipt:{recorded.client_order_id}:{recorded.status}:{status}"
-            )
+            filled = outcome.receipt.filled_amount if outcome.receipt else ZERO
+            moved = f"{recorded.status}:{status}:{plain(filled)}"
+            self.write(broker.account, "receipt", body, key=f"receipt:{recorded.client_order_id}:{moved}")
             self._learnt(recorded)
 
         return settle_all(unfinished, broker, self.clock, resting, write)

@@ -68,10 +68,11 @@ class FactsReader:
             failures.append(str(error))
         markets = self._markets_for(symbol, report, failures, seconds)
         prices: Mapping[str, Price] = {}
-        try:
-            prices = self._broker.get_prices([name for name, market in markets.items() if market], seconds)
-        except BrokerError as error:
-            failures.append(str(error))
+        if not failures:
+            try:
+                prices = self._broker.get_prices([name for name, market in markets.items() if market], seconds)
+            except BrokerError as error:
+                failures.append(str(error))
         maker, taker = self._fees_for(symbol, failures, seconds) if symbol else (profile.maker_fee, profile.taker_fee)
         return Facts(
             symbol=symbol,
@@ -100,13 +101,13 @@ class FactsReader:
         found: dict[str, Market | None] = {}
 
         def look(name: str) -> Market | None:
-            if name not in found:
+            # One unanswered question refuses the buy; a venue that hangs is not asked about every holding in turn.
+            if name not in found and not failures:
                 try:
                     found[name] = self.market(name, seconds=seconds)
                 except BrokerError as error:
                     failures.append(str(error))
-                    return None
-            return found[name]
+            return found.get(name)
 
         touched = symbol.split("-") if symbol else []
         if symbol:
@@ -124,6 +125,8 @@ class FactsReader:
     def _fees_for(self, symbol: str, failures: list[str], seconds: float | None) -> tuple[Figure, Figure]:
         now = self._clock.monotonic()
         kept = self._fees.get(symbol)
+        if failures and kept is None:
+            return self._broker.profile.maker_fee, self._broker.profile.taker_fee
         if kept is None or now - kept[0] > self._gate.market_age:
             try:
                 kept = (now, self._broker.get_fees(symbol, seconds))

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,8 +137,9 @@ class Fallback:
             yield entry
 
     def _put_aside(self) -> None:
-        number = 1 + sum(1 for _ in self.folder.glob("imported-*.jsonl"))
-        self.path.replace(self.folder / f"imported-{number:06d}.jsonl")
+        # Never over an older one: what was imported once may be all that is left of it.
+        numbers = (self.folder / f"imported-{number:06d}.jsonl" for number in count(1))
+        self.path.replace(next(path for path in numbers if not path.exists()))
 
 
 def _must_be_new(lines: Iterable[dict[str, Any]], account: str, key: str) -> None:

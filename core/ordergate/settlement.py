@@ -115,12 +115,22 @@ def settle_all(
         if being_sent or (recorded.wire_id in resting and not is_doubtful(recorded, clock.now())):
             continue
         outcome = settle_one(recorded, broker, clock)
-        if outcome.mismatch or (outcome.status is not None and outcome.status != recorded.status):
+        if outcome.mismatch or _is_news(outcome):
             write(outcome)
         elif outcome.status is not None:
             outcome = evolve(outcome, status=None)
         settled.append(outcome)
     return tuple(settled)
+
+
+def _is_news(outcome: Settled) -> bool:
+    """True when the venue says something that is not written down yet: another status, or more filled."""
+    if outcome.receipt is None or outcome.status is None:
+        return False
+    if outcome.status != outcome.recorded.status or outcome.recorded.receipt is None:
+        return True
+    known = json.loads(outcome.recorded.receipt).get("receipt")
+    return known is None or known["filled_amount"] != to_plain(outcome.receipt.filled_amount)
 
 
 def _absent(recorded: Recorded, order: VenueOrder, looks: int) -> Settled:

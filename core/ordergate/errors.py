@@ -48,7 +48,8 @@ class InputError(OrdergateError):
 
     def __init__(self, field: str, value: object, fix: str) -> None:
         self.field, self.value, self.fix = field, value, fix
-        super().__init__(f"{field}: {_shown(value)} is not usable: {fix}")
+        what = "it is missing" if value is None else f"{_shown(value)} is not usable"
+        super().__init__(f"{field}: {what}: {fix}")
 
 
 class IdConflict(InputError):

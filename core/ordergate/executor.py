@@ -134,7 +134,8 @@ class Executor:
         if name is None and len(accounts) == 1:
             return accounts[0]
         if name is None:
-            raise InputError("account", None, f"name one of {', '.join(accounts) or '(the config has none)'}")
+            known = f"name one of {', '.join(accounts)}" if accounts else "the config has none; add [accounts.NAME]"
+            raise InputError("account", None, known)
         if name not in self.config.accounts:
             close = get_close_matches(name, accounts, 1)
             raise InputError(

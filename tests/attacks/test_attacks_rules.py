@@ -406,6 +406,20 @@ def test_b05_meddling_rule_cannot_write_into_the_mappings(gate: Gate, requests: 
     assert requests() == 0
 
 
+def test_b05_meddling_rule_empties_the_positions(gate: Gate, requests: Requests, rule: Rule) -> None:
+    """Emptied behind the mapping's back: the cap, asked after it, would count no position and let another one in."""
+    body = "object.__setattr__(account.positions, '_positions', {})\nreturn Verdict.approve()"
+    name = rule("empties", body, takes="account")
+    executor = gate(rules=(name, "position_cap"), cash="100.00", positions={"ETH-USD": "0.01"})
+    decision = executor.submit(BUY)
+    refused = codes(decision)
+    assert (refused["gate.state"], refused["empties"]) == ("rule_meddled", "rule_meddled")
+    cap = next(verdict for verdict in decision.verdicts if verdict.rule == "position_cap")
+    assert cap.approved is False, "it is asked about the positions that there are"
+    assert "changed what it was given" in closed_by(executor)
+    assert requests() == 0
+
+
 def test_b05_meddling_rule_that_keeps_references_finds_them_dead(gate: Gate, rule: Rule) -> None:
     """What it kept from the first order and changes during the second is not what the second is judged or sent by."""
     body = """

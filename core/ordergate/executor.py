@@ -245,6 +245,7 @@ class Executor:
             judgement = judge(inputs, self.setup.panel)
             self._react(judgement, broker.account, state)
             if judgement.approved and self._outdated(snapshot):
+                self.desk.forget(broker.account)
                 snapshot = None  # this process was stopped while it judged: what it approved is no longer known
                 continue
             decision = self._record(ledger, order, broker, inputs, judgement, state)

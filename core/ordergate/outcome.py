@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from attrs import evolve, frozen
 
 from ordergate.amounts import money, plain
 from ordergate.decision import Decision, FactsSummary
-from ordergate.errors import IdConflict
+from ordergate.errors import IdConflict, LedgerDamaged
 from ordergate.judge import Inputs, Judgement
 from ordergate.ledger import SENDING, Recorded, Reservation
 from ordergate.models import Figure, OrderStatus, Purchase, Receipt, VenueOrder, Verdict
@@ -193,17 +194,17 @@ def replay(recorded: Recorded, asked: str | None = None) -> Decision:
 
     `asked` is the digest of an order that came again under this id: IdConflict when it is another order.
     """
+    with _record_of(recorded.client_order_id):
+        body = json.loads(recorded.decision)
+        heard = None if recorded.receipt is None else json.loads(recorded.receipt)["receipt"]
+        receipt = None if heard is None else from_plain(heard, Receipt)
+        first = {name: value for name, value in body["order"].items() if value and name != "client_order_id"}
     if asked is not None and asked != recorded.digest:
-        first = json.loads(recorded.decision)["order"]
-        shown = ", ".join(f"{name} {value}" for name, value in first.items() if value and name != "client_order_id")
+        shown = ", ".join(f"{name} {value}" for name, value in first.items())
         raise IdConflict(
             "client_order_id", recorded.client_order_id, f"it was used for another order ({shown}); use a new id"
         )
-    decision = decision_of(json.loads(recorded.decision), recorded.at)
-    receipt = None
-    if recorded.receipt is not None:
-        plain_receipt = json.loads(recorded.receipt).get("receipt")
-        receipt = None if plain_receipt is None else from_plain(plain_receipt, Receipt)
+    decision = decision_of(body, recorded.at)
     if decision.approved:
         status = OrderStatus.UNKNOWN if recorded.status == SENDING else OrderStatus(recorded.status)
         message = told(receipt) if receipt else "The order was recorded to be sent; its outcome is not known."
@@ -218,26 +219,36 @@ def replay(recorded: Recorded, asked: str | None = None) -> Decision:
 
 
 def decision_of(body: Mapping[str, Any], at: float) -> Decision:
-    """A decision from the body of its journal row."""
+    """A decision from the body of its journal row. Raises LedgerDamaged."""
 
     def read(name: str, cls: type[Any]) -> Any:
         return None if body[name] is None else from_plain(body[name], cls)
 
-    return Decision(
-        status=OrderStatus(body["status"]),
-        order=from_plain(body["order"], Order),
-        verdicts=tuple(from_plain(verdict, Verdict) for verdict in body["verdicts"]),
-        error=body["error"],
-        message=body["message"],
-        advice=body["advice"],
-        smallest_passing=None if body["smallest_passing"] is None else Decimal(body["smallest_passing"]),
-        smallest_passing_in=body["smallest_passing_in"],
-        facts=read("summary", FactsSummary),
-        venue_order=read("venue_order", VenueOrder),
-        purchase=read("purchase", Purchase),
-        is_exit=body["is_exit"],
-        warnings=tuple(body["warnings"]),
-        at=at,
-        fee_threshold=read("fee_threshold", Figure),
-        taker_fee=read("taker_fee", Figure),
-    )
+    with _record_of(str(body.get("client_order_id"))):
+        return Decision(
+            status=OrderStatus(body["status"]),
+            order=from_plain(body["order"], Order),
+            verdicts=tuple(from_plain(verdict, Verdict) for verdict in body["verdicts"]),
+            error=body["error"],
+            message=body["message"],
+            advice=body["advice"],
+            smallest_passing=None if body["smallest_passing"] is None else Decimal(body["smallest_passing"]),
+            smallest_passing_in=body["smallest_passing_in"],
+            facts=read("summary", FactsSummary),
+            venue_order=read("venue_order", VenueOrder),
+            purchase=read("purchase", Purchase),
+            is_exit=body["is_exit"],
+            warnings=tuple(body["warnings"]),
+            at=at,
+            fee_threshold=read("fee_threshold", Figure),
+            taker_fee=read("taker_fee", Figure),
+        )
+
+
+@contextmanager
+def _record_of(client_order_id: str) -> Iterator[None]:
+    """What cannot be read back as it was written is damage, whatever way of reading it failed."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise LedgerDamaged(f"the record of order {client_order_id} cannot be read: {error!r}") from error

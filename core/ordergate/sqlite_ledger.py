@@ -364,9 +364,13 @@ class SqliteLedger:
 def _connect(path: Path) -> sqlite3.Connection:
     # One connection, handed from thread to thread under a lock; autocommit, because each append is one statement.
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.create_function("link", 7, link, deterministic=True)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.create_function("link", 7, link, deterministic=True)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -256,11 +256,24 @@ class Desk:
             except Failed as failed:
                 why = str(failed)
         status = OrderStatus.UNKNOWN if receipt is None else receipt.status
-        body = receipt_body(client_id, status, receipt, why=why)
-        warning = self.write(broker.account, "receipt", body, key=f"receipt:{client_id}:sent")
-        self.forget(broker.account)
+        warning = self.hear(broker.account, client_id, status, receipt, why, word="sent")
         message = told(receipt) if receipt else f"It is not known whether the venue has it: {why}."
         return Outcome(status=status, receipt=receipt, message=message, warnings=(warning,) if warning else ())
+
+    def hear(
+        self,
+        account: str,
+        client_order_id: str,
+        status: OrderStatus,
+        receipt: Receipt | None,
+        why: str,
+        *,
+        word: str,
+    ) -> str | None:
+        """Write down what is now known of an order; the same `word` twice is one row. Returns a warning, as `write`."""
+        body = receipt_body(client_order_id, status, receipt, why=why)
+        self.forget(account)
+        return self.write(account, "receipt", body, key=f"receipt:{client_order_id}:{word}")
 
     # ------------------------------------------------------------------------------------------------------ settlement
 
@@ -287,39 +300,41 @@ class Desk:
         )
         body = receipt_body(recorded.client_order_id, status, receipt, why=reason, by=by)
         self.ledger().append(recorded.account, "receipt", body, at=self.clock.now())
-        self._learnt(recorded)
+        self.forget(recorded.account)
+        self._tell_again(recorded)
 
     def arrives_for(self, recorded: Recorded) -> float:
         """For how many seconds more the order may still arrive at the venue; below zero when it no longer can."""
         broker = self.setup.brokers.get(recorded.account)
         return (recorded.send_by or 0.0) + (broker.profile.honoured if broker else 0.0) - self.clock.now()
 
-    def _learnt(self, recorded: Recorded) -> None:
-        """Something about an order was written down after its send: facts are stale, and observers hear of it."""
-        self.forget(recorded.account)
-        found = self.ledger().find(recorded.account, recorded.client_order_id)
-        if found is not None:
-            self.tell_order(replay(found))
+    def _tell_again(self, recorded: Recorded) -> None:
+        """Observers hear what was written down of an order after its send; that they can is worth no exit's time."""
+        try:
+            found = self.ledger().find(recorded.account, recorded.client_order_id)
+            if found is not None:
+                self.tell_order(replay(found))
+        except LedgerError:
+            return
 
     def _settle(
         self, broker: Broker, unfinished: tuple[Recorded, ...], resting: frozenset[str] | set[str]
     ) -> tuple[Settled, ...]:
-        def write(outcome: Settled) -> None:
-            recorded = outcome.recorded
-            if outcome.mismatch:
-                if self.newly(frozenset({f"mismatch {broker.account}/{recorded.client_order_id}"})):
-                    self.freeze(
-                        broker.account, "order_mismatch", f"order {recorded.client_order_id}: {outcome.message}"
-                    )
-                return
-            status = outcome.status or OrderStatus.UNKNOWN
-            body = receipt_body(recorded.client_order_id, status, outcome.receipt, why=outcome.message)
-            filled = outcome.receipt.filled_amount if outcome.receipt else ZERO
-            moved = f"{recorded.status}:{status}:{plain(filled)}"
-            self.write(broker.account, "receipt", body, key=f"receipt:{recorded.client_order_id}:{moved}")
-            self._learnt(recorded)
+        return settle_all(unfinished, broker, self.clock, resting, self.take_in)
 
-        return settle_all(unfinished, broker, self.clock, resting, write)
+    def take_in(self, outcome: Settled) -> None:
+        """Write down what a look at the venue brought, tell the observers, and close the account if it contradicts."""
+        recorded = outcome.recorded
+        account, name = recorded.account, recorded.client_order_id
+        if outcome.mismatch:
+            if self.newly(frozenset({f"mismatch {account}/{name}"})):
+                self.freeze(account, "order_mismatch", f"order {name}: {outcome.message}")
+            return
+        status = outcome.status or OrderStatus.UNKNOWN
+        filled = outcome.receipt.filled_amount if outcome.receipt else ZERO
+        word = f"{recorded.status}:{status}:{plain(filled)}"
+        self.hear(account, name, status, outcome.receipt, outcome.message, word=word)
+        self._tell_again(recorded)
 
     def _doubts(self, ledger: Ledger, account: str, symbol: str) -> list[Stop]:
         now = self.clock.now()

@@ -24,7 +24,7 @@ from ordergate.order import Order
 from ordergate.outcome import REFUSED, Outcome, as_recorded, decision_of, digest_of, replay, sent, told
 from ordergate.panel import refusal
 from ordergate.records import from_plain
-from ordergate.settlement import is_doubtful, receipt_body, settle_one, venue_order_of
+from ordergate.settlement import is_doubtful, settle_one, venue_order_of
 from ordergate.sizing import round_exit
 
 __all__ = ["Exits"]
@@ -111,10 +111,9 @@ class Exits:
             message = f"The venue did not acknowledge the cancel: {failed}."
             outcome = Outcome(status=OrderStatus.UNKNOWN, receipt=None, message=message)
         if outcome.receipt is not None:
-            body = receipt_body(client_order_id, outcome.status, outcome.receipt, why="cancelled on request")
-            warning = self._desk.write(
-                account, "receipt", body, key=f"receipt:{client_order_id}:cancel:{outcome.status}"
-            )
+            why = "cancelled on request"
+            word = f"cancel:{outcome.status}"
+            warning = self._desk.hear(account, client_order_id, outcome.status, outcome.receipt, why, word=word)
             outcome = evolve(outcome, warnings=(warning,) if warning else ())
         self._desk.forget(account)
         final = sent(decision, outcome)
@@ -346,10 +345,8 @@ class Exits:
                     settled = settle_one(recorded, broker, clock, max(0.1, deadline - clock.monotonic()))
                 except LedgerError:
                     continue  # its record is damaged; that is no reason to keep anybody in
-                if settled.status is not None:
-                    body = receipt_body(recorded.client_order_id, settled.status, settled.receipt, why=settled.message)
-                    key = f"receipt:{recorded.client_order_id}:{recorded.status}:{settled.status}"
-                    self._desk.write(broker.account, "receipt", body, key=key)
+                if settled.status is not None or settled.mismatch:
+                    self._desk.take_in(settled)
             if clock.monotonic() >= deadline:
                 break
             clock.sleep(0.05)
@@ -387,9 +384,8 @@ class Exits:
                 continue
             if client_order_id is not None:
                 why = "cancelled by a forced liquidation"
-                body = receipt_body(client_order_id, receipt.status, receipt, why=why)
-                key = f"receipt:{client_order_id}:cancel:{receipt.status}"
-                self._desk.write(broker.account, "receipt", body, key=key)
+                word = f"cancel:{receipt.status}"
+                self._desk.hear(broker.account, client_order_id, receipt.status, receipt, why, word=word)
         return warnings
 
 

@@ -87,18 +87,53 @@ class _Case:
 
 def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgement:
     """Every verdict on the order. Run inside `amounts.exact()`."""
-    valuation, summary, gone, account = _account(inputs)
+    judgement, sizes = _judged(inputs, panel)
+    if judgement.approved or not find_smallest or sizes is None:
+        return judgement
+    least, unsearched = None, False
+    if _size_matters(judgement, panel):
+        try:
+            least = panel.search(lambda ask: smallest(sizes.refusing(ask), sizes.top()))
+        except Failed:
+            unsearched = not panel.overran  # a rule that overran refuses every size from now on
+    passing = None if least is None else least * sizes.unit
+    return evolve(judgement, smallest=passing, smallest_in=sizes.currency, unsearched=unsearched)
+
+
+def band(inputs: Inputs, panel: Panel) -> tuple[Judgement, Band | None, Decimal, str]:
+    """The sizes that would pass now, in steps, with the step and its currency. Run inside `amounts.exact()`."""
+    judgement, sizes = _judged(inputs, panel)
+    if sizes is None or not _size_matters(judgement, panel):
+        return judgement, None, ZERO, ""
+    try:
+        found = panel.search(lambda ask: find_band(sizes.refusing(ask), sizes.top()))
+    except Failed as failed:
+        what, fix = f"the rules could not be asked about every size: {failed}", "Look for the one that is slow or fails"
+        raise PluginError("rules", "rule_overran", what, fix) from failed
+    return judgement, found, sizes.unit, sizes.currency
+
+
+def _size_matters(judgement: Judgement, panel: Panel) -> bool:
+    """False when state, facts, tier or a rule that overran refuse whatever the size."""
+    return all(verdict.approved for verdict in judgement.verdicts[:3]) and not panel.overran
+
+
+def _judged(inputs: Inputs, panel: Panel) -> tuple[Judgement, _Sizes | None]:
+    """The verdicts on the order as it stands, and what is needed to ask about other sizes, where it could be judged."""
+    books = _books(inputs)
+    account, summary, gone = books.account, books.summary, books.gone
     state = _state(inputs, panel)
-    facts = _facts(inputs, valuation)
+    facts = _facts(inputs, books.valuation)
     tier = _tier(inputs, account) if inputs.facts.report else None
     tier_verdict = _tier_verdict(inputs, account, tier)
     summary = evolve(summary, tier=tier.name if tier else None)
-    case = _case(inputs, valuation, account, tier)
+    case = _case(inputs, books, tier)
     if case is None:
         unjudged = [
             refusal(rule.name, "not_judged", "It cannot judge without facts and a tier.") for rule in panel.rules
         ]
-        return Judgement(approved=False, verdicts=(state, facts, tier_verdict, *unjudged), summary=summary, gone=gone)
+        verdicts = (state, facts, tier_verdict, *unjudged)
+        return Judgement(approved=False, verdicts=verdicts, summary=summary, gone=gone), None
     asked = _asked(case)
     sized = case.sized(asked)
     answers = panel.ask(lambda: _values(case, sized))
@@ -114,37 +149,7 @@ def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgem
     judgement = Judgement(
         approved=approved, verdicts=(*checks, *rules), summary=summary, sized=sized, gone=gone, meddled=meddled
     )
-    if approved or not find_smallest:
-        return judgement
-    unit, currency = _unit(asked, case.market)
-    least, unsearched = None, False
-    if all(verdict.approved for verdict in checks[:3]) and not panel.overran:
-        try:
-            least = panel.search(lambda ask: smallest(_refusing(case, asked, ask, unit), _top(asked, case)))
-        except Failed:
-            unsearched = not panel.overran  # a rule that overran refuses every size from now on
-    return evolve(
-        judgement, smallest=None if least is None else least * unit, smallest_in=currency, unsearched=unsearched
-    )
-
-
-def band(inputs: Inputs, panel: Panel) -> tuple[Judgement, Band | None, Decimal, str]:
-    """The sizes that would pass now, in steps, with the step and its currency. Run inside `amounts.exact()`."""
-    judgement = judge(inputs, panel, find_smallest=False)
-    valuation, _, _, account = _account(inputs)
-    case = _case(inputs, valuation, account, _tier(inputs, account))
-    if case is None or not all(verdict.approved for verdict in judgement.verdicts[:3]):
-        return judgement, None, ZERO, ""
-    asked = _asked(case)
-    unit, currency = _unit(asked, case.market)
-    if panel.overran:
-        return judgement, None, ZERO, ""
-    try:
-        found = panel.search(lambda ask: find_band(_refusing(case, asked, ask, unit), _top(asked, case)))
-    except Failed as failed:
-        what, fix = f"the rules could not be asked about every size: {failed}", "Look for the one that is slow or fails"
-        raise PluginError("rules", "rule_overran", what, fix) from failed
-    return judgement, found, unit, currency
+    return judgement, _Sizes.of(case, asked)
 
 
 # ------------------------------------------------------------------------------------------------ the gate's own checks
@@ -227,12 +232,26 @@ def _funds_verdict(sized: Sized, case: _Case) -> Verdict:
 # -------------------------------------------------------------------------------------------------------------- inside
 
 
-def _account(inputs: Inputs) -> tuple[Valuation, FactsSummary, tuple[str, ...], Account]:
+@frozen(kw_only=True)
+class _Books:
+    """The account reckoned once: valued, with claims merged in, and what of each currency is free of them."""
+
+    valuation: Valuation
+    account: Account
+    free: Mapping[str, Decimal]
+    gone: tuple[str, ...]
+    summary: FactsSummary
+
+
+def _books(inputs: Inputs) -> _Books:
     valuation = value(inputs.facts, inputs.gate, inputs.age)
     claims, gone = claims_of(
         inputs.facts, inputs.reservations, valuation.rates, inputs.gate.cash, inputs.profile.balance_lag
     )
     account = merge(inputs.account, valuation, claims, inputs.gate)
+    free = dict(valuation.available)
+    for claim in claims:
+        free[claim.gives] = free.get(claim.gives, ZERO) - claim.needs
     known = inputs.facts.report is not None
     summary = FactsSummary(
         equity=account.equity if known else None,
@@ -242,28 +261,22 @@ def _account(inputs: Inputs) -> tuple[Valuation, FactsSummary, tuple[str, ...], 
         ages=valuation.ages,
         unvalued=valuation.unvalued,
     )
-    return valuation, summary, gone, account
+    return _Books(valuation=valuation, account=account, free=free, gone=gone, summary=summary)
 
 
-def _case(inputs: Inputs, valuation: Valuation, account: Account, tier: Tier | None) -> _Case | None:
+def _case(inputs: Inputs, books: _Books, tier: Tier | None) -> _Case | None:
     market = inputs.facts.market(inputs.order.symbol)
     price = next((price for price in inputs.facts.prices if price.symbol == inputs.order.symbol), None)
-    usable = price is not None and _is_price(price) and market is not None and market.quote in valuation.rates
+    usable = price is not None and _is_price(price) and market is not None and market.quote in books.valuation.rates
     if tier is None or inputs.facts.report is None or market is None or not usable:
         return None
-    free = dict(valuation.available)
-    claims, _ = claims_of(
-        inputs.facts, inputs.reservations, valuation.rates, inputs.gate.cash, inputs.profile.balance_lag
-    )
-    for claim in claims:
-        free[claim.gives] = free.get(claim.gives, ZERO) - claim.needs
     return _Case(
         inputs=inputs,
         market=evolve(market, price=price),
-        account=account,
+        account=books.account,
         tier=tier,
-        valuation=valuation,
-        available=free,
+        valuation=books.valuation,
+        available=books.free,
     )
 
 
@@ -292,40 +305,49 @@ def _values(case: _Case, sized: Sized) -> dict[str, Any]:
     }
 
 
-def _unit(asked: Asked, market: Market) -> tuple[Decimal, str]:
-    """The step in which the order's size is counted, and its currency."""
-    return (market.spend_step, market.quote) if asked.spend is not None else (market.amount_step, market.base)
+@frozen
+class _Sizes:
+    """The same order at other sizes, counted in steps of `unit`, which is in `currency`."""
 
+    case: _Case
+    asked: Asked
+    unit: Decimal
+    currency: str
 
-def _top(asked: Asked, case: _Case) -> int:
-    """A number of steps that funds, or the venue's maximum, certainly refuse: nothing above it needs a look."""
-    market, limit = case.market, asked.limit
-    if asked.side is Side.SELL:
-        most = case.available.get(market.base, ZERO) / market.amount_step
-    else:
-        cash = max(ZERO, case.available.get(market.quote, ZERO))
-        slack = market.amount_step * (limit or ZERO)
-        unit = market.spend_step if asked.spend is not None else market.amount_step * (limit or market.ask)
-        most = (cash + slack) / unit
-    return max(0, int(most)) + 1
+    @classmethod
+    def of(cls, case: _Case, asked: Asked) -> _Sizes:
+        market = case.market
+        if asked.spend is not None:
+            return cls(case, asked, market.spend_step, market.quote)
+        return cls(case, asked, market.amount_step, market.base)
 
+    def top(self) -> int:
+        """A number of steps that funds, or the venue's maximum, certainly refuse: nothing above it needs a look."""
+        market, limit = self.case.market, self.asked.limit
+        if self.asked.side is Side.SELL:
+            most = self.case.available.get(market.base, ZERO) / market.amount_step
+        else:
+            cash = max(ZERO, self.case.available.get(market.quote, ZERO))
+            slack = market.amount_step * (limit or ZERO)
+            unit = market.spend_step if self.asked.spend is not None else market.amount_step * (limit or market.ask)
+            most = (cash + slack) / unit
+        return max(0, int(most)) + 1
 
-def _refusing(
-    case: _Case, asked: Asked, ask: Callable[[Mapping[str, Any]], frozenset[str]], unit: Decimal
-) -> Callable[[int], frozenset[str]]:
-    """Who refuses the order at a size of so many steps."""
-    values = _values(case, case.sized(asked))
+    def refusing(self, ask: Callable[[Mapping[str, Any]], frozenset[str]]) -> Callable[[int], frozenset[str]]:
+        """Who refuses the order at a size of so many steps."""
+        case = self.case
+        values = _values(case, case.sized(self.asked))
 
-    def refusing(steps: int) -> frozenset[str]:
-        sized = case.sized(asked.resized(steps * unit))
-        names = set(ask({**values, "order": copied(sized.purchase)}))
-        objection = venue_objection(sized, case.market)
-        if objection is not None:
-            # The venue's minimum and its maximum are two bounds, and must not look like one that refuses everything.
-            over = objection[1] > objection[2]
-            names.add(f"{MARKET} maximum" if over else MARKET)
-        if sized.needs > case.available.get(sized.purchase.gives, ZERO):
-            names.add(FUNDS)
-        return frozenset(names)
+        def refusing(steps: int) -> frozenset[str]:
+            sized = case.sized(self.asked.resized(steps * self.unit))
+            names = set(ask({**values, "order": copied(sized.purchase)}))
+            objection = venue_objection(sized, case.market)
+            if objection is not None:
+                # The venue's minimum and its maximum are two bounds, and must not look like one that refuses all.
+                over = objection[1] > objection[2]
+                names.add(f"{MARKET} maximum" if over else MARKET)
+            if sized.needs > case.available.get(sized.purchase.gives, ZERO):
+                names.add(FUNDS)
+            return frozenset(names)
 
-    return refusing
+        return refusing

@@ -450,3 +450,30 @@ def test_f04_start_mismatch_an_account_gone_with_an_open_intent_stops_buys(gate:
     assert codes(decision)["gate.state"] == "account_gone"
     assert "side" in decision.message
     assert paper.count_requests(venue(without)) == 0
+
+
+def test_c05_lying_lookup_before_a_sell_closes_the_account_and_the_sell_still_passes(
+    gate: Gate, venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sell looks an earlier unknown one up; what contradicts there counts as much as it does before a buy."""
+    find = paper.find_order
+
+    @hookimpl
+    def find_order(client: paper.PaperVenue, order: object) -> Receipt | None:
+        receipt = find(client, order)  # type: ignore[arg-type]  # handed on as it came
+        return None if receipt is None else evolve(receipt, symbol="ETH-EUR")
+
+    monkeypatch.setattr(paper, "find_order", find_order)
+    executor = gate(settings={"exit_settle": "0.1"}, positions={"ETH-USD": "0.0300"})
+    client = venue(executor)
+    paper.set_fault(client, "no_answer_after")
+    first = Order.sell("ETH-USD", amount="0.01", client_order_id="lost")
+    assert executor.submit(first).status is OrderStatus.UNKNOWN
+    second = executor.submit(Order.sell("ETH-USD", amount="0.01"))
+    assert second.status is OrderStatus.FILLED
+    assert "lost" in " ".join(second.warnings)
+    assert executor.status()["accounts"]["main"]["trading"] == "exits_only"
+    alarms = [entry for entry in executor.desk.ledger().entries("main") if entry.kind == "alarm"]
+    assert len(alarms) == 1
+    assert "order_mismatch" in alarms[0].body
+    assert paper.count_orders(client) == 2

@@ -15,9 +15,11 @@ from ordergate.errors import (
     LedgerDamaged,
     LedgerError,
     LedgerVersion,
+    NotSent,
     OrdergateError,
     PluginError,
     Problem,
+    RateLimited,
 )
 from ordergate.hookspecs import hookimpl
 from ordergate.models import (
@@ -73,6 +75,7 @@ __all__ = [
     "LedgerVersion",
     "Market",
     "MarketStatus",
+    "NotSent",
     "OpenOrder",
     "Order",
     "OrderStatus",
@@ -83,6 +86,7 @@ __all__ = [
     "Price",
     "Problem",
     "Purchase",
+    "RateLimited",
     "Receipt",
     "Side",
     "StateChange",

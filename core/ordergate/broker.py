@@ -16,7 +16,8 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from ordergate.calls import Failed, attempt, within
-from ordergate.errors import BrokerError, InputError, Problem
+from ordergate.clock import Clock
+from ordergate.errors import BrokerError, InputError, NotSent, Problem, RateLimited
 from ordergate.models import (
     Absence,
     AccountReport,
@@ -37,7 +38,7 @@ from ordergate.models import (
 from ordergate.order import parse_symbol
 from ordergate.plugins import Admitted
 
-__all__ = ["Broker", "Mismatch", "NotConnected", "wire_id"]
+__all__ = ["Broker", "Mismatch", "NothingSent", "wire_id"]
 
 _NAMESPACE: Final = uuid.UUID("5a1d7a0e-35a5-5d0b-9d4e-6f0c6f726467")
 
@@ -46,8 +47,8 @@ class Mismatch(Failed):
     """The venue answered about another order than the one that was sent: other id, symbol, side or terms."""
 
 
-class NotConnected(Failed):
-    """The client could not be made: certainly nothing was sent."""
+class NothingSent(Failed):
+    """The client could not be made, or the broker says that nothing left this machine: certainly nothing was sent."""
 
 
 def wire_id(identity: str, client_order_id: str) -> str:
@@ -64,12 +65,20 @@ class Broker:
     settings: Any
     profile: BrokerProfile
     deadline: float
+    _clock: Clock
     _client: list[Any]
     _lock: threading.Lock
+    _left_alone_until: list[float]
 
     @classmethod
     def ready(
-        cls, account: str, plugin: Admitted, settings: Any, fee_threshold: Decimal | None, deadline: float
+        cls,
+        account: str,
+        plugin: Admitted,
+        settings: Any,
+        fee_threshold: Decimal | None,
+        deadline: float,
+        clock: Clock,
     ) -> Broker | Problem:
         """Read the profile and tighten it; no I/O. A `Problem` says why the account cannot be used."""
         where = f"accounts.{account}.{plugin.name}"
@@ -89,7 +98,7 @@ class Broker:
                     f"the config may only tighten it: use {declared} or more, or leave it out",
                 )
             profile = evolve(profile, fee_threshold=Figure(fee_threshold, f"config ({where}.fee_threshold)", ""))
-        return cls(account, plugin, settings, profile, deadline, [], threading.Lock())
+        return cls(account, plugin, settings, profile, deadline, clock, [], threading.Lock(), [])
 
     # ---------------------------------------------------------------------------------------------------- questions
 
@@ -141,6 +150,15 @@ class Broker:
             raise BrokerError(f"get_permissions of {self.plugin.name} gave no list")
         return tuple(map(str, answer))
 
+    def get_time(self) -> float | None:
+        """The venue's clock, seconds since the epoch; None when the broker cannot tell."""
+        if "get_time" not in self.plugin.hooks:
+            return None
+        answer = self._ask("get_time", None)
+        if not _is_seconds(answer):
+            raise BrokerError(f"get_time of {self.plugin.name} gave {answer!r}, not seconds since the epoch")
+        return float(answer)
+
     def list_orders(self, since: float) -> tuple[Receipt, ...] | None:
         """Orders made since then; None when the broker cannot tell."""
         if "list_orders" not in self.plugin.hooks:
@@ -177,30 +195,48 @@ class Broker:
     # --------------------------------------------------------------------------------------------------------- inside
 
     def client(self, seconds: float) -> Any:
-        """Connect once. Raises `NotConnected`."""
+        """Connect once. Raises `NothingSent`."""
         if not self._client:
             # Not under the lock: an exit must not wait for a buy that is being kept waiting at the door.
             try:
                 client = within(seconds, self.plugin.hooks["connect"].call, {"settings": self.settings})
             except Failed as failed:
-                raise NotConnected(failed.cause) from failed
+                raise NothingSent(failed.cause) from failed
             with self._lock:
                 if not self._client:
                     self._client.append(client)
         return self._client[0]
 
     def _ask(self, hook: str, seconds: float | None, **values: Any) -> Any:
+        """Ask under a deadline. A question with `seconds` of its own is an exit's: it is also asked while the venue is
+        left alone.
+        """
         limit = self.deadline if seconds is None else min(seconds, self.deadline)
+        left = max(self._left_alone_until, default=0.0) - self._clock.monotonic()
+        if seconds is None and left > 0:
+            raise BrokerError(f"{hook} of {self.plugin.name} was not asked: the venue is left alone for {left:.1f} s")
         try:
             values["client"] = self.client(limit)
             return within(limit, self.plugin.hooks[hook].call, values)
         except Failed as failed:
+            self._leave_alone(failed)
             raise BrokerError(f"{hook} of {self.plugin.name} failed: {failed}") from failed
+
+    def _leave_alone(self, failed: Failed) -> None:
+        """After the venue has said that it is asked too often, ask nothing for as long as the broker says."""
+        if isinstance(failed.cause, RateLimited):
+            self._left_alone_until[:] = [self._clock.monotonic() + failed.cause.seconds]
 
     def _act(self, hook: str, order: VenueOrder, seconds: float) -> Receipt:
         # The plugin gets a copy: the executor's own order stays what was recorded, whatever the plugin does to it.
         values = {"client": self.client(seconds), "order": evolve(order)}
-        receipt = within(seconds, self.plugin.hooks[hook].call, values)
+        try:
+            receipt = within(seconds, self.plugin.hooks[hook].call, values)
+        except Failed as failed:
+            self._leave_alone(failed)
+            if isinstance(failed.cause, NotSent):
+                raise NothingSent(failed.cause) from failed
+            raise
         flaw = _flaw_of_receipt(receipt)
         if flaw:
             raise Failed(TypeError(f"{hook} of {self.plugin.name} gave no usable receipt: {flaw}"))
@@ -260,8 +296,9 @@ def _flaw_of_profile(profile: object) -> str:
         return "fee_threshold is not a Figure of USD"
     if not _is_rate(profile.maker_fee) or not _is_rate(profile.taker_fee):
         return "maker_fee and taker_fee must be Figures between 0 and 1"
-    if not all(map(_is_seconds, (profile.honoured, profile.balance_lag, profile.absence_pause))):
-        return "honoured, balance_lag and absence_pause must be seconds"
+    seconds = ("honoured", "balance_lag", "absence_pause", "facts_every")
+    if not all(_is_seconds(getattr(profile, name)) for name in seconds):
+        return f"{', '.join(seconds)} must be seconds"
     if type(profile.absence_looks) is not int or profile.absence_looks < 1:
         return "absence_looks must be 1 or more"
     kinds = ((profile.fees_from, FeesFrom), (profile.id_promise, IdPromise), (profile.absence, Absence))

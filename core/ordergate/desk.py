@@ -14,13 +14,14 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from ordergate.amounts import ZERO, plain
-from ordergate.broker import Broker, Mismatch, NotConnected
+from ordergate.broker import Broker, Mismatch, NothingSent
 from ordergate.calls import Failed
 from ordergate.clock import Clock, iso
 from ordergate.decision import Decision, StateChange
 from ordergate.errors import BrokerError, InputError, LedgerBusy, LedgerError
 from ordergate.facts import Facts, FactsReader
 from ordergate.fallback import Fallback
+from ordergate.fitness import Fitness
 from ordergate.judge import Inputs, judge
 from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, Reservation, open_ledger
 from ordergate.models import BrokerProfile, History, OrderStatus, Receipt, Tier, TradingState, Verdict
@@ -60,6 +61,7 @@ class Desk:
         self.halt_file = folder / gate.halt_file
         self.fallback = Fallback(folder / gate.fallback, clock)
         self._readers = {name: FactsReader(broker, gate, clock) for name, broker in setup.brokers.items()}
+        self._fitness = {name: Fitness(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._kept: dict[tuple[str, str], Snapshot] = {}
         self._ledger: Ledger | None = None
         self._known_ledger: str | None = None
@@ -178,7 +180,8 @@ class Desk:
     def facts(self, broker: Broker, symbol: str, state: AccountState | None, previous: Snapshot | None) -> Snapshot:
         """Facts that are true for this state: fresh ones, or ones young enough on which nothing was given up since."""
         settlement = state.settlement if state else -1
-        young = max(self.setup.config.gate.facts_cache, 1.0 if previous else 0.0)
+        gate = self.setup.config.gate
+        young = max(gate.facts_cache, min(broker.profile.facts_every, gate.facts_age), 1.0 if previous else 0.0)
         kept = previous or self._kept.get((broker.account, symbol))
         if kept is not None and kept.settlement == settlement and self.clock.monotonic() - kept.begun <= young:
             return kept
@@ -194,7 +197,7 @@ class Desk:
         report = snapshot.facts.report
         if report is None:
             return snapshot, state, []
-        stops: list[Stop] = []
+        stops: list[Stop] = self._fitness[broker.account].stops()
         ledger = self.ledger()
         clash = self._identity_clash(ledger, broker, state, report.identity)
         if clash:
@@ -248,8 +251,8 @@ class Desk:
         else:
             try:
                 receipt = broker.place_order(order, seconds)
-            except NotConnected as failed:
-                receipt = _not_sent(decision, f"the broker could not be connected: {failed}")
+            except NothingSent as failed:
+                receipt = _not_sent(decision, f"nothing left this machine: {failed}")
             except Mismatch as mismatch:
                 why = f"the venue answered about another order: {mismatch}"
                 self.freeze(broker.account, "order_mismatch", f"order {client_id}: {why}")

@@ -6,6 +6,8 @@
     ├── ConfigError           the config file cannot be used; carries every problem found
     ├── PluginError           a plugin cannot be admitted
     ├── BrokerError           a venue or its plugin did not answer as it must (reads only: a send is never an error)
+    │   ├── NotSent           for brokers to raise: certainly not one byte of the order left this machine
+    │   └── RateLimited       for brokers to raise: the venue wants to be left alone for some seconds
     └── LedgerError           the ledger cannot be used
         ├── LedgerBusy        other processes kept it locked for longer than the bounded retries
         ├── LedgerDamaged     it is no database, or its journal does not verify
@@ -29,9 +31,11 @@ __all__ = [
     "LedgerDamaged",
     "LedgerError",
     "LedgerVersion",
+    "NotSent",
     "OrdergateError",
     "PluginError",
     "Problem",
+    "RateLimited",
 ]
 
 
@@ -92,6 +96,24 @@ class BrokerError(OrdergateError):
     """A venue, or the plugin that speaks to it, did not give a usable answer to a question."""
 
     code = "BROKER_FAILED"
+
+
+class NotSent(BrokerError):
+    """Raised by a broker's `place_order` only where certainly not one byte of the order has left this machine: no route
+    to the venue, a certificate that is not its own, the send-by time over. The outcome is then known: nothing was sent.
+    """
+
+    code = "NOT_SENT"
+
+
+class RateLimited(BrokerError):
+    """Raised by a broker when the venue refuses questions for a while; `seconds` is for how long it is left alone."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, seconds: float, message: str) -> None:
+        self.seconds = seconds
+        super().__init__(message)
 
 
 class LedgerError(OrdergateError):

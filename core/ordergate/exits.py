@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from attrs import evolve, frozen
 
-from ordergate.broker import Broker, Mismatch, NotConnected, wire_id
+from ordergate.broker import Broker, Mismatch, NothingSent, wire_id
 from ordergate.calls import Failed
 from ordergate.decision import Decision, FactsSummary
 from ordergate.desk import Desk
@@ -65,7 +65,7 @@ class Exits:
             return known
         order = order if order.client_order_id else evolve(order, client_order_id=self._desk.new_id())
         # Without a client nothing can be asked or sent. Its time is not the facts' time, nor the order's own.
-        with suppress(NotConnected):
+        with suppress(NothingSent):
             broker.client(self._desk.setup.config.gate.deadline)
         warnings = self._cancel_resting(order, broker) if order.force_liquidate else self._settle_first(order, broker)
         decision = self._decided(order, broker, self._look(order, broker), warnings)

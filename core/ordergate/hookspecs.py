@@ -8,6 +8,7 @@ Nothing is subclassed: the Protocols say what the functions look like and are ne
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pluggy
@@ -306,6 +307,34 @@ class BrokerHooks(Protocol):
         @hookimpl
         def get_permissions(client):
             return ["view", "trade"]
+        """
+        ...
+
+    @hookspec
+    def get_time(self, client: Any) -> float:
+        """The venue's own clock, seconds since the epoch, UTC. Optional; without it a clock that is wrong goes unseen.
+
+        from ordergate import hookimpl
+
+        @hookimpl
+        def get_time(client):
+            return float(client.time()["unixtime"])
+        """
+        ...
+
+    @hookspec
+    def rehearse(self, folder: Path) -> Any:
+        """Start a venue on loopback, its files in the folder, that this broker can be checked against. Optional.
+
+        Answer with an `ordergate.testing.Rehearsal`; `ordergate plugins check NAME` then proves the broker's level.
+
+            from ordergate import hookimpl
+
+            @hookimpl
+            def rehearse(folder):
+                from ordergate.testing.kraken import rehearsal
+
+                return rehearsal(folder)
         """
         ...
 

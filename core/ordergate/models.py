@@ -242,6 +242,12 @@ class BrokerProfile:
     """
     absence_pause: float = 0.2
     """Seconds between those look-ups."""
+    rests_on: str = ""
+    """What the proof of absence rests on, in words, and how far that is documented, measured or inferred."""
+    facts_every: float = 0.0
+    """Seconds that facts serve further orders so that the venue's budget of requests holds; `gate.facts_cache` may say
+    more, and no facts serve longer than `gate.facts_age`.
+    """
 
 
 # ------------------------------------------------------------------------------------------------------ what rules see

@@ -213,6 +213,12 @@ class Gate:
         "A rule that answers later than this refuses the buy and sets the gate to exits only.",
         "Rules only calculate: a thousandth of this is usual, so half a second means that one hangs.",
     )
+    clock_skew: float = _seconds(
+        2,
+        60,
+        "How far this machine's clock may be from the venue's; beyond it buys are refused.",
+        "Orders carry a moment after which the venue must not take them, and proofs of absence rest on it.",
+    )
     foreign_orders: Literal["alarm", "stop"] = field(
         default="alarm",
         validator=attrs.validators.in_(("alarm", "stop")),

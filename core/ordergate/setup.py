@@ -133,7 +133,8 @@ class _Builder:
         if problems:
             self._problems += problems
             return tuple(problems)
-        broker = Broker.ready(account.name, plugin, settings, account.fee_threshold, self._config.gate.deadline)
+        deadline = self._config.gate.deadline
+        broker = Broker.ready(account.name, plugin, settings, account.fee_threshold, deadline, self._clock)
         if isinstance(broker, Broker):
             return broker
         self._problems.append(broker)

@@ -127,7 +127,7 @@ class Client:
 @pytest.mark.parametrize("admitted", [BROKER], indirect=True, ids=["broker"])
 def test_the_examples_of_a_broker_give_answers_that_the_gate_takes(admitted: Admitted) -> None:
     assert call(admitted, "connect", settings=SimpleNamespace(cash="5")) == {"cash": "5"}
-    broker = Broker.ready("main", admitted, None, None, 10.0)
+    broker = Broker.ready("main", admitted, None, None, 10.0, SystemClock())
     assert isinstance(broker, Broker)
     broker._client.append(Client())  # pyright: ignore[reportPrivateUsage]
     known, other = order("known"), order("other")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from ordergate import Decision, Executor, Order, OrderStatus
-from ordergate.broker import Broker, NotConnected
+from ordergate.broker import Broker, NothingSent
 from ordergate.calls import Overran
 from ordergate.clock import SystemClock
 from ordergate.errors import LedgerBusy
@@ -166,7 +166,7 @@ def test_a_connection_slower_than_facts_may_be_does_not_hold_a_sell(
         if not self._client:
             still.sleep(min(4.0, seconds))
             if seconds < 4:
-                raise NotConnected(TimeoutError("not yet"))
+                raise NothingSent(TimeoutError("not yet"))
         return client(self, 60)
 
     monkeypatch.setattr(Broker, "client", slow)

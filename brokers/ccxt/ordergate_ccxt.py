@@ -1,0 +1,1 @@
+"""An ordergate broker: any exchange that ccxt knows."""

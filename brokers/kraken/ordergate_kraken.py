@@ -1,0 +1,1 @@
+"""An ordergate broker: Kraken Spot."""

@@ -1,12 +1,12 @@
 """The paper broker: a believable venue in an SQLite file of its own, for trying, testing and rehearsing.
 
-It imitates Coinbase Advanced or Kraken Spot in what the gate must cope with: products, steps, minimums,
+It imitates Coinbase Advanced, Kraken Spot or Binance Spot in what the gate must cope with: products, steps, minimums,
 fees, the promise about client order ids, the words of a rejection, and, when told to, the ways venues fail.
 It never speaks to a network, and it trusts nothing of the gate: funds, sizes, ids and deadlines are checked
 here again.
 
 Top to bottom: settings, the hooks the gate calls, the face for commands and tests (`set_price`, `replay`,
-`reset`, `set_fault`, `clear_faults`, `count_orders`, `count_requests`), the products, the words of
+`reset`, `set_fault`, `clear_faults`, `count_orders`, `count_requests`, `placed_orders`), the products, the words of
 rejections, how orders are taken and filled, faults, the file.
 
 All roundings go against the customer, so that none ever creates money: base amounts go down to the product's
@@ -25,7 +25,7 @@ from contextlib import closing, contextmanager
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import astuple, evolve, field, frozen
 from attrs.converters import optional
@@ -53,17 +53,23 @@ from ordergate.amounts import CENT, ZERO, exact, parse_amount, parse_number, pla
 from ordergate.clock import Clock, SystemClock
 from ordergate.order import parse_symbol
 
+if TYPE_CHECKING:
+    from ordergate.testing.rehearsal import Rehearsal
+
 __all__ = [
     "HANG_SECONDS",
     "PRODUCTS",
+    "UNNAMED",
     "Fault",
     "Imitated",
     "PaperVenue",
+    "Placed",
     "Product",
     "Settings",
     "clear_faults",
     "count_orders",
     "count_requests",
+    "placed_orders",
     "replay",
     "reset",
     "set_fault",
@@ -73,7 +79,11 @@ __all__ = [
 HANG_SECONDS: Final = 60.0
 """How long a rehearsed hang blocks at most: longer than the gate waits, short enough to end by itself."""
 
+UNNAMED: Final = "app-"
+"""How the ids begin that stand-ins of venues give to orders that came with none; they are not shown to anybody."""
+
 _STALE_SECONDS: Final = 3600.0
+_LOOK_SECONDS: Final = 0.05
 
 
 class Imitated(StrEnum):
@@ -81,6 +91,7 @@ class Imitated(StrEnum):
 
     COINBASE = "coinbase"
     KRAKEN = "kraken"
+    BINANCE = "binance"
 
 
 # --- settings
@@ -108,6 +119,13 @@ def _positions(values: Mapping[str, object]) -> dict[str, Decimal]:
     return {parse_symbol(symbol): _not_negative(value, f"positions.{symbol}") for symbol, value in values.items()}
 
 
+def _locked(values: Mapping[str, object]) -> dict[str, Decimal]:
+    return {
+        parse_symbol(f"{currency}-USD").split("-")[0]: _not_negative(value, f"locked.{currency}")
+        for currency, value in values.items()
+    }
+
+
 def _prices(values: Mapping[str, object]) -> dict[str, Decimal]:
     return {parse_symbol(symbol): parse_amount(value, f"prices.{symbol}") for symbol, value in values.items()}
 
@@ -119,7 +137,7 @@ class Settings:
     venue: Imitated = field(
         default=Imitated.COINBASE,
         converter=Imitated,
-        metadata={"help": "Whose products, fees and id promise are imitated: coinbase or kraken."},
+        metadata={"help": "Whose products, fees and id promise are imitated: coinbase, kraken or binance."},
     )
     state: Path = field(
         default=Path("paper-{account}.db"),
@@ -129,12 +147,19 @@ class Settings:
     cash: Decimal = field(
         default=Decimal("1000.00"),
         converter=_cash,
-        metadata={"help": "USD that a new file starts with. Changing it later changes nothing until a reset."},
+        metadata={
+            "help": "USD (binance: USDT) that a new file starts with. Changing it later changes nothing until a reset."
+        },
     )
     positions: Mapping[str, Decimal] = field(
         factory=dict,
         converter=_positions,
         metadata={"help": "Symbol to amount: base currency that a new file starts with, such as ETH-USD = 0.01."},
+    )
+    locked: Mapping[str, Decimal] = field(
+        factory=dict,
+        converter=_locked,
+        metadata={"help": "Currency to amount: staked, so part of the account and not to be sold, such as ETH = 0.5."},
     )
     prices: Mapping[str, Decimal] = field(
         factory=dict,
@@ -187,7 +212,18 @@ _PROFILES: Final = {
         id_promise=IdPromise.UNIQUE_WHILE_OPEN,
         absence=Absence.LOOKUP,
     ),
+    Imitated.BINANCE: BrokerProfile(
+        venue="paper (binance)",
+        fee_threshold=Figure(Decimal(5), _THRESHOLD_SOURCE, "2026-11-22"),
+        maker_fee=Figure(Decimal("0.001"), "Binance spot fee schedule, regular users, no discount", "2026-10-01"),
+        taker_fee=Figure(Decimal("0.001"), "Binance spot fee schedule, regular users, no discount", "2026-10-01"),
+        fees_from=FeesFrom.INSIDE,
+        id_promise=IdPromise.UNIQUE_WHILE_OPEN,
+        absence=Absence.LOOKUP,
+    ),
 }
+_CASH: Final = {Imitated.COINBASE: "USD", Imitated.KRAKEN: "USD", Imitated.BINANCE: "USDT"}
+"""The currency that `cash` is given in."""
 
 
 @hookimpl
@@ -221,13 +257,19 @@ def get_account(client: PaperVenue) -> AccountReport:
         identity = _meta(db, "identity")
     if fault is not None:
         raise BrokerError("paper venue: balances are not available (rehearsed fault accounts_down)")
+    locked = client.settings.locked
+    holdings = [
+        Holding(
+            currency=currency,
+            available=totals.get(currency, ZERO) - holds.get(currency, ZERO),
+            hold=holds.get(currency, ZERO),
+            locked=locked.get(currency, ZERO),
+        )
+        for currency in sorted({*totals, *locked})
+    ]
     return AccountReport(
         identity=identity,
-        holdings=tuple(
-            Holding(currency=currency, available=total - holds.get(currency, ZERO), hold=holds.get(currency, ZERO))
-            for currency, total in totals.items()
-            if total
-        ),
+        holdings=tuple(holding for holding in holdings if holding.total),
         open_orders=tuple(
             OpenOrder(
                 order_id=placed.order_id,
@@ -267,10 +309,13 @@ def place_order(client: PaperVenue, order: VenueOrder) -> Receipt:
     with _transaction(client.path) as db:
         db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'requests'")
         fault = _take_fault(db, _SENDING_FAULTS, (order.symbol,))
+        calmed = _calmed(db)
         if fault is None or fault.name not in _NOT_TAKEN:
             receipt = _take_order(db, client, order)
     if fault is None and receipt is not None:
         return receipt
+    if fault is not None and fault.name in (Fault.HANG_BEFORE, Fault.HANG_AFTER):
+        _hang(client, calmed)
     misleading: Receipt = _misbehave(client, order, fault, receipt)
     return misleading
 
@@ -307,11 +352,55 @@ def get_permissions() -> list[str]:
     return ["view", "trade"]
 
 
+# There is no get_time: the venue's clock is this machine's own, so there is nothing to compare.
+
+
 @hookimpl
 def list_orders(client: PaperVenue, since: float) -> list[Receipt]:
     """Every order the venue took, oldest first; rejected requests are none."""
     with _transaction(client.path) as db:
         return [placed.receipt() for placed in _orders(db, _SINCE, since)]
+
+
+@hookimpl
+def rehearse(folder: Path) -> Rehearsal:
+    """A venue in the folder that fails by itself, without a network in between."""
+    from ordergate.testing.rehearsal import Rehearsal  # only those who check a broker need it
+
+    settings: dict[str, Any] = {
+        "state": str(folder / "paper.db"),
+        "cash": "1000",
+        "positions": {"BTC-USD": "0.01"},
+        "prices": {"BTC-USD": "50000", "ETH-USD": "2500"},
+    }
+    client = connect(Settings(**settings))
+
+    def fail(
+        name: str,
+        *,
+        on: str = "place",
+        times: int | None = 1,
+        taken: bool = True,
+        status: int = 502,
+        text: str = "",
+    ) -> None:
+        del status  # there is no wire that it could be seen on
+        fault = _REHEARSED.get((name, on, taken)) or _REHEARSED.get((name, on, None))
+        if fault is None:
+            raise InputError("fault", f"{name} on {on}, taken={taken}", "the paper venue cannot act that out")
+        set_fault(client, fault, times=times, code=text or None if fault is Fault.REJECT else None)
+
+    return Rehearsal(
+        settings=settings,
+        orders=lambda: list_orders(client, 0.0),
+        requests=lambda: count_requests(client),
+        fail=fail,
+        clear=lambda: clear_faults(client),
+        set_price=lambda symbol, price: set_price(client, symbol, price),
+        close=lambda: clear_faults(client),
+        faults=frozenset(name for name, _, _ in _REHEARSED),
+        notes=("There is no wire: faults of connections and of HTTP cannot be acted out.",),
+    )
 
 
 # --- the face below the hooks: commands and tests
@@ -344,6 +433,21 @@ _SENDING_FAULTS: Final = _NOT_TAKEN | {
     Fault.NONSENSE_OTHER_ORDER,
     Fault.NONSENSE_OTHER_SIZE,
 }
+
+_REHEARSED: Final[Mapping[tuple[str, str, bool | None], Fault]] = {
+    ("cut", "place", True): Fault.NO_ANSWER_AFTER,
+    ("cut", "place", False): Fault.NO_ANSWER_BEFORE,
+    ("hang", "place", True): Fault.HANG_AFTER,
+    ("hang", "place", False): Fault.HANG_BEFORE,
+    ("empty_object", "place", True): Fault.NONSENSE_TYPE,
+    ("other_id", "place", True): Fault.NONSENSE_OTHER_ORDER,
+    ("other_size", "place", True): Fault.NONSENSE_OTHER_SIZE,
+    ("error", "place", None): Fault.REJECT,
+    ("hidden", "find", None): Fault.LATE_VISIBILITY,
+    ("cut", "account", None): Fault.ACCOUNTS_DOWN,
+    ("cut", "prices", None): Fault.PRICES_DOWN,
+}
+"""What venues on a wire are told, on which action and whether taken (None: either way), and what it is here."""
 
 
 def set_price(client: PaperVenue, symbol: str, price: object, *, liquidity: object = None) -> tuple[Receipt, ...]:
@@ -406,9 +510,10 @@ def set_fault(
 
 
 def clear_faults(venue: PaperVenue | Path) -> None:
-    """Let the venue behave again."""
+    """Let the venue behave again, and let go what hangs."""
     with _transaction(_path(venue)) as db:
         db.execute("DELETE FROM faults")
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('calmed', ?)", (SystemClock().new_id(),))
 
 
 def count_orders(venue: PaperVenue | Path) -> int:
@@ -421,6 +526,12 @@ def count_requests(venue: PaperVenue | Path) -> int:
     """How many times an order was sent to the venue, rejected, repeated and lost ones included."""
     with _transaction(_path(venue)) as db:
         return int(_meta(db, "requests"))
+
+
+def placed_orders(client: PaperVenue, since: float = 0.0) -> list[Placed]:
+    """Every order the venue took since a moment (seconds since the epoch), oldest first, in all it knows of them."""
+    with _transaction(client.path) as db:
+        return _orders(db, _SINCE, since)
 
 
 def _path(venue: PaperVenue | Path) -> Path:
@@ -488,6 +599,18 @@ _KRAKEN_BTC_USDT: Final = Product(
     as_of="2025-11-10",
 )
 _KRAKEN_OTHER: Final = evolve(_KRAKEN_BTC_USDT, as_of="2026-10-01")
+_BINANCE_SOURCE: Final = "minimum spend and steps: tables of public client libraries, read from Binance exchangeInfo"
+_BINANCE_BTC: Final = Product(
+    amount_step="0.00001",
+    spend_step="0.01",
+    price_step="0.01",
+    min_amount="0.00001",
+    min_spend="5",
+    max_amount="9000",
+    max_spend="9000000",
+    source=_BINANCE_SOURCE,
+    as_of="2026-10-01",
+)
 
 PRODUCTS: Final[Mapping[Imitated, Mapping[str, Product]]] = {
     Imitated.COINBASE: {
@@ -542,6 +665,11 @@ PRODUCTS: Final[Mapping[Imitated, Mapping[str, Product]]] = {
             source="cost minimum: Kraken's own texts; the rest assumed",
         ),
     },
+    Imitated.BINANCE: {
+        "BTC-USDT": _BINANCE_BTC,
+        "ETH-USDT": evolve(_BINANCE_BTC, amount_step="0.0001", min_amount="0.0001", source=_BINANCE_SOURCE),
+        "SOL-USDT": evolve(_BINANCE_BTC, amount_step="0.001", min_amount="0.001", source=_BINANCE_SOURCE),
+    },
 }
 
 _FINEST_DIGIT: Final = -18
@@ -588,60 +716,87 @@ class _Words:
 
     coinbase: str
     kraken: str
+    binance: str
     meaning: str
 
 
 _MALFORMED: Final = _Words(
-    "INVALID_ARGUMENT", "EGeneral:Invalid arguments", "a field is missing or is no positive number"
+    "INVALID_ARGUMENT",
+    "EGeneral:Invalid arguments",
+    "-1102 A mandatory parameter was not sent, was empty/null, or malformed.",
+    "a field is missing or is no positive number",
 )
 _UNSUPPORTED: Final = _Words(
     "UNSUPPORTED_ORDER_CONFIGURATION",
     "EGeneral:Invalid arguments:viqc",
+    "-1014 Unsupported order combination.",
     "a market buy names a spend; a limit order and a sell name an amount",
 )
-_NO_MARKET: Final = _Words("PREVIEW_INVALID_PRODUCT_ID", "EQuery:Unknown asset pair", "there is no such market")
+_NO_MARKET: Final = _Words(
+    "PREVIEW_INVALID_PRODUCT_ID", "EQuery:Unknown asset pair", "-1121 Invalid symbol.", "there is no such market"
+)
 _NO_PRICE: Final = _Words(
     "ORDER_ENTRY_DISABLED",
     "EService:Market in limit_only mode",
+    "-1013 Market is closed.",
     "the market has no price, so nothing to fill against",
 )
 _AMOUNT_STEP: Final = _Words(
-    "INVALID_SIZE_PRECISION", "EGeneral:Invalid arguments:volume", "too many decimals in order amount"
+    "INVALID_SIZE_PRECISION",
+    "EGeneral:Invalid arguments:volume",
+    "-1013 Filter failure: LOT_SIZE",
+    "too many decimals in order amount",
 )
 _SPEND_STEP: Final = _Words(
     "PREVIEW_INVALID_QUOTE_SIZE_PRECISION",
     "EGeneral:Invalid arguments:volume",
+    "-1111 Precision is over the maximum defined for this asset.",
     "too many decimals in order spend",
 )
 _PRICE_STEP: Final = _Words(
-    "INVALID_PRICE_PRECISION", "EOrder:Tick size check failed", "too many decimals in the limit"
+    "INVALID_PRICE_PRECISION",
+    "EOrder:Tick size check failed",
+    "-1013 Filter failure: PRICE_FILTER",
+    "too many decimals in the limit",
 )
 _AMOUNT_LOW: Final = _Words(
-    "PREVIEW_INVALID_BASE_SIZE_TOO_SMALL", "EOrder:Order minimum not met", "the amount is under the minimum"
+    "PREVIEW_INVALID_BASE_SIZE_TOO_SMALL",
+    "EOrder:Order minimum not met",
+    "-1013 Filter failure: LOT_SIZE",
+    "the amount is under the minimum",
 )
 _SPEND_LOW: Final = _Words(
-    "PREVIEW_INVALID_QUOTE_SIZE_TOO_SMALL", "EOrder:Cost minimum not met", "the value is under the minimum"
+    "PREVIEW_INVALID_QUOTE_SIZE_TOO_SMALL",
+    "EOrder:Cost minimum not met",
+    "-1013 Filter failure: NOTIONAL",
+    "the value is under the minimum",
 )
 _AMOUNT_HIGH: Final = _Words(
     "PREVIEW_INVALID_BASE_SIZE_TOO_LARGE",
     "EGeneral:Invalid arguments:volume",
+    "-1013 Filter failure: LOT_SIZE",
     "the amount is over the maximum",
 )
 _SPEND_HIGH: Final = _Words(
     "PREVIEW_INVALID_QUOTE_SIZE_TOO_LARGE",
     "EGeneral:Invalid arguments:volume",
+    "-1013 Filter failure: NOTIONAL",
     "the value is over the maximum",
 )
-_FUNDS: Final = _Words("INSUFFICIENT_FUND", "EOrder:Insufficient funds", "the available balance does not cover it")
+_FUNDS: Final = _Words(
+    "INSUFFICIENT_FUND",
+    "EOrder:Insufficient funds",
+    "-2010 Account has insufficient balance for requested action.",
+    "the available balance does not cover it",
+)
 _ID_OPEN: Final = _Words(
     "DUPLICATE_CLIENT_ORDER_ID",
     "EGeneral:Invalid arguments:cl_ord_id not unique",
+    "-2010 Duplicate order sent.",
     "an open order has this client order id",
 )
-# One code for both: Coinbase has no such deadline, and the gate's tests need one name for it.
-_LATE: Final = _Words(
-    "deadline_elapsed", "deadline_elapsed", "EService:Deadline elapsed: it came after its send-by time"
-)
+# One code for all: Coinbase has no such deadline, and the gate's tests need one name for it.
+_LATE: Final = _Words("deadline_elapsed", "deadline_elapsed", "deadline_elapsed", "it came after its send-by time")
 
 
 class _Rejected(Exception):
@@ -670,7 +825,7 @@ def _rejection(order: VenueOrder, code: str, message: str) -> Receipt:
 
 
 @frozen
-class _Placed:
+class Placed:
     """An order the venue took; its fields, in this order, are the columns of the table `orders`.
 
     `value` and `fees` are exact sums over its fills; only what they move is rounded. `wanted` is the base
@@ -738,12 +893,12 @@ def _take_order(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -
         return _repeated(db, client, order) or _accepted(db, client, order).receipt()
     except _Rejected as rejected:
         words = rejected.words
-        code = words.coinbase if client.settings.venue is Imitated.COINBASE else words.kraken
+        code: str = getattr(words, client.settings.venue)
         return _rejection(order, code, f"{words.meaning}: {rejected.detail}")
 
 
 def _repeated(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -> Receipt | None:
-    """Coinbase answers a known id with the original order. Kraken rejects it only while the first is open."""
+    """Coinbase answers a known id with the original order. The others reject it only while the first is open."""
     first = _newest(db, order.client_order_id)
     if first is None:
         return None
@@ -754,7 +909,7 @@ def _repeated(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -> 
     return None
 
 
-def _accepted(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -> _Placed:
+def _accepted(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -> Placed:
     # The moment is taken inside the transaction: an order that had to wait for the file may be late by now.
     now = client.clock.now()
     if not now <= order.send_by:
@@ -771,7 +926,7 @@ def _accepted(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -> 
     wanted = _wanted(order, market, price, taker if profile.fees_from is FeesFrom.INSIDE else ZERO)
     _check_size(order, market, price, wanted)
     _check_funds(db, order, market, taker, profile.fees_from)
-    placed = _Placed(
+    placed = Placed(
         number=_next_number(db),
         order_id=client.clock.new_id(),
         client_order_id=order.client_order_id,
@@ -867,13 +1022,13 @@ def _check_funds(db: sqlite3.Connection, order: VenueOrder, market: Market, take
         raise _Rejected(_FUNDS, f"it needs {plain(needed)} {currency} and {plain(available)} is available")
 
 
-def _crosses(placed: _Placed, price: Price) -> bool:
+def _crosses(placed: Placed, price: Price) -> bool:
     if placed.limit is None:
         return True
     return placed.limit >= price.ask if placed.side is Side.BUY else placed.limit <= price.bid
 
 
-def _filled(db: sqlite3.Connection, placed: _Placed, market: Market, price: Decimal, rate: Decimal) -> _Placed:
+def _filled(db: sqlite3.Connection, placed: Placed, market: Market, price: Decimal, rate: Decimal) -> Placed:
     """Fill as much as there is liquidity for, and move the money. The caller stores the order."""
     amount = _draw_liquidity(db, placed.symbol, placed.left, market.amount_step)
     if not amount:
@@ -888,7 +1043,7 @@ def _filled(db: sqlite3.Connection, placed: _Placed, market: Market, price: Deci
     return after
 
 
-def _held(placed: _Placed) -> _Placed:
+def _held(placed: Placed) -> Placed:
     """Bind funds for what rests: the base amount of a sell; of a buy, its limit and the maker fee."""
     if placed.status.is_final or placed.limit is None:
         return evolve(placed, hold=ZERO)
@@ -925,7 +1080,7 @@ def _tell_price(
     return tuple(changed)
 
 
-def _priority(placed: _Placed) -> tuple[Decimal, int]:
+def _priority(placed: Placed) -> tuple[Decimal, int]:
     limit = placed.limit or ZERO
     return (-limit if placed.side is Side.BUY else limit, placed.number)
 
@@ -957,11 +1112,24 @@ def _take_fault(db: sqlite3.Connection, names: Collection[Fault], symbols: Colle
     return None
 
 
+def _hang(client: PaperVenue, calmed: str) -> None:
+    """Until this client is let go, or somebody clears the faults, in whatever process, or it has lasted long enough."""
+    ends = client.clock.monotonic() + HANG_SECONDS
+    while client.clock.monotonic() < ends and not client.released.wait(_LOOK_SECONDS):
+        with _transaction(client.path) as db:
+            if _calmed(db) != calmed:
+                return
+
+
+def _calmed(db: sqlite3.Connection) -> str:
+    """Another text each time that the faults have been cleared."""
+    row = db.execute("SELECT value FROM meta WHERE name = 'calmed'").fetchone()
+    return "" if row is None else str(row[0])
+
+
 def _misbehave(client: PaperVenue, order: VenueOrder, fault: _SetFault | None, receipt: Receipt | None) -> Any:
     """Answer as the fault says; by now the order has been taken, or has not been, for good."""
     name = None if fault is None else fault.name
-    if name in (Fault.HANG_BEFORE, Fault.HANG_AFTER):
-        client.released.wait(HANG_SECONDS)
     if fault is not None and name is Fault.REJECT:
         return _rejection(order, fault.code or "REHEARSED_REJECTION", "rejected because the venue was told to")
     if name is Fault.NONSENSE_TYPE:
@@ -1106,7 +1274,7 @@ def _seed(db: sqlite3.Connection, client: PaperVenue) -> None:
         "config_prices": "{}",
     }
     db.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
-    _move(db, "USD", settings.cash)
+    _move(db, _CASH[settings.venue], settings.cash)
     for symbol, amount in settings.positions.items():
         _move(db, symbol.split("-")[0], amount)
     _apply_config_prices(db, client)
@@ -1212,14 +1380,14 @@ def _next_number(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT coalesce(max(number), 0) + 1 FROM orders").fetchone()[0])
 
 
-def _newest(db: sqlite3.Connection, client_order_id: str) -> _Placed | None:
+def _newest(db: sqlite3.Connection, client_order_id: str) -> Placed | None:
     return next(iter(_orders(db, _NEWEST, client_order_id)), None)
 
 
-def _orders(db: sqlite3.Connection, query: str, *arguments: object) -> list[_Placed]:
-    return [_Placed(*row) for row in db.execute(query, arguments).fetchall()]
+def _orders(db: sqlite3.Connection, query: str, *arguments: object) -> list[Placed]:
+    return [Placed(*row) for row in db.execute(query, arguments).fetchall()]
 
 
-def _store(db: sqlite3.Connection, placed: _Placed) -> None:
+def _store(db: sqlite3.Connection, placed: Placed) -> None:
     row = [plain(value) if isinstance(value, Decimal) else value for value in astuple(placed)]
     db.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)

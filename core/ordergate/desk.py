@@ -21,7 +21,7 @@ from ordergate.decision import Decision, StateChange
 from ordergate.errors import BrokerError, InputError, LedgerBusy, LedgerError
 from ordergate.facts import Facts, FactsReader
 from ordergate.fallback import Fallback
-from ordergate.fitness import Fitness
+from ordergate.fitness import Fitness, Stop
 from ordergate.judge import Inputs, judge
 from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, Reservation, open_ledger
 from ordergate.models import BrokerProfile, History, OrderStatus, Receipt, Tier, TradingState, Verdict
@@ -37,9 +37,6 @@ __all__ = ["Desk", "Snapshot", "Stop"]
 
 _DAY: Final = 86_400.0
 _REST: Final = 1.0  # seconds in which a ledger that just stayed locked is not waited for again
-
-Stop = tuple[str, str]
-"""Code and sentence of something that forbids buying."""
 
 
 @frozen

@@ -12,7 +12,10 @@ from ordergate.clock import Clock
 from ordergate.errors import BrokerError
 from ordergate.settings import Gate
 
-__all__ = ["EXCESS", "Fitness", "skew_of"]
+__all__ = ["EXCESS", "Fitness", "Stop", "skew_of"]
+
+Stop = tuple[str, str]
+"""Code and sentence of something that forbids buying."""
 
 EXCESS: Final = frozenset({"transfer", "withdraw"})
 """What no key of a trading program needs, and what makes its theft a loss of everything."""
@@ -27,7 +30,7 @@ class Fitness:
         self._broker, self._gate, self._clock = broker, gate, clock
         self._good: tuple[float, float] | None = None  # when, on the monotonic clock, and how the two clocks then stood
 
-    def stops(self) -> list[tuple[str, str]]:
+    def stops(self) -> list[Stop]:
         """Code and sentence of whatever forbids buying with this key, or by these clocks."""
         now = self._clock.monotonic()
         apart = self._clock.now() - now
@@ -37,7 +40,7 @@ class Fitness:
         self._good = None if found else (now, apart)
         return found
 
-    def _of_the_key(self) -> list[tuple[str, str]]:
+    def _of_the_key(self) -> list[Stop]:
         account = self._broker.account
         try:
             allowed = self._broker.get_permissions()
@@ -53,7 +56,7 @@ class Fitness:
             return [("key_cannot_trade", f"The key of account {account} may not trade; make one that may.")]
         return []
 
-    def _of_the_clocks(self) -> list[tuple[str, str]]:
+    def _of_the_clocks(self) -> list[Stop]:
         try:
             skew = skew_of(self._broker, self._clock)
         except BrokerError as error:

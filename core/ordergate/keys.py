@@ -25,12 +25,13 @@ def read_key_file(path: Path) -> str:
     except OSError as error:
         fix = "a symbolic link is not followed; name the file itself" if path.is_symlink() else str(error.strerror)
         raise InputError("key_file", str(path), fix) from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        fix = _flaw(found, path)
+    try:
+        fix = _flaw(os.fstat(descriptor), path)
         if fix:
             raise InputError("key_file", str(path), fix)
-        data = file.read(_LONGEST + 1)
+        data = os.read(descriptor, _LONGEST + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > _LONGEST:
         raise InputError("key_file", str(path), f"it is longer than {_LONGEST} bytes, so it is no key file")
     try:

@@ -1,7 +1,7 @@
 """Numbers that must rise with every request under one key, whichever thread or process sends it.
 
-Some venues take a request only when its nonce is above the one before. The last number stands in a locked file beside the
-key, so that all programs of this machine share it, and it never falls, also when the clock does.
+Some venues take a request only when its nonce is above the one before. The last number stands in a locked file beside
+the key, so that all programs of this machine share it, and it never falls, also when the clock does.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Nonces:
             self._last = max(last + 1, int(self._clock.now() * 1_000_000_000))
             if file is not None:
                 with suppress(OSError):
-                    os.pwrite(file, b"%-20d" % self._last, 0)
+                    os.ftruncate(file, os.pwrite(file, b"%-20d" % self._last, 0))
             return self._last
 
     def _wait(self, turn: int, seconds: float) -> None:

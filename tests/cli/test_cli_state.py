@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import ordergate_paper
-from ordergate import ConfigError, Executor
+from ordergate import BrokerError, ConfigError, Executor
 from ordergate.clock import SystemClock
 
 
@@ -318,6 +318,32 @@ def test_a_key_that_may_withdraw_is_a_stop(program: Any, monkeypatch: pytest.Mon
     ran = program("doctor")
     assert ran.code == 1
     assert "Its key may withdraw." in ran.out
+
+
+@pytest.mark.parametrize(
+    ("behind", "level", "words"),
+    [(0.0, "ok", "0.0 s"), (3600.0, "stop", "3600.0 s ahead of"), (-3600.0, "stop", "3600.0 s behind")],
+)
+def test_the_doctor_holds_the_clock_against_the_venues(
+    program: Any, monkeypatch: pytest.MonkeyPatch, behind: float, level: str, words: str
+) -> None:
+    now = SystemClock().now
+    monkeypatch.setattr("ordergate.broker.Broker.get_time", lambda broker: now() - behind)
+    ran = program.json("doctor")
+    (told,) = [one for one in ran.data["findings"] if "clock is" in one["text"]]
+    assert (told["level"], told["subject"]) == (level, "account main")
+    assert words in told["text"]
+    assert ran.code == (1 if level == "stop" else 0)
+
+
+def test_a_clock_of_the_venue_that_cannot_be_read_is_a_stop(program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(broker: object) -> float:
+        raise BrokerError("no answer")
+
+    monkeypatch.setattr("ordergate.broker.Broker.get_time", fail)
+    ran = program("doctor")
+    assert ran.code == 1
+    assert "The venue's clock could not be read: no answer." in ran.out
 
 
 # -------------------------------------------------------------------------------------------------- the paper venue

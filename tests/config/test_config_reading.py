@@ -132,6 +132,7 @@ def test_every_gate_key_can_be_set(tmp_path: Path) -> None:
         exit_settle = 4.25
         rule_budget = 0.25
         foreign_orders = "stop"
+        clock_skew = 1.5
         """,
     )
     assert config.problems == ()
@@ -154,6 +155,7 @@ def test_every_gate_key_can_be_set(tmp_path: Path) -> None:
         exit_settle=4.25,
         rule_budget=0.25,
         foreign_orders="stop",
+        clock_skew=1.5,
     )
     fields = {f"gate.{field.name}" for field in attrs.fields(Gate)}
     assert {key for key, origin in config.origins.items() if origin == "file"} >= fields

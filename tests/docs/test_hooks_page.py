@@ -18,6 +18,7 @@ import pytest
 
 from ordergate import Decision, Order, OrderStatus, Side, StateChange, VenueOrder, testing
 from ordergate.broker import Broker
+from ordergate.clock import SystemClock
 from ordergate.hookspecs import BROKER, OBSERVER, RULE, Kind
 from ordergate.plugins import Admitted, admit
 
@@ -123,6 +124,9 @@ class Client:
     def cancel(self, client_order_id: str) -> None:
         assert client_order_id == "known"
 
+    def time(self) -> dict[str, str]:
+        return {"unixtime": "1795392000"}
+
 
 @pytest.mark.parametrize("admitted", [BROKER], indirect=True, ids=["broker"])
 def test_the_examples_of_a_broker_give_answers_that_the_gate_takes(admitted: Admitted) -> None:
@@ -147,6 +151,7 @@ def test_the_examples_of_a_broker_give_answers_that_the_gate_takes(admitted: Adm
     assert broker.get_fees("BTC-USD")[1].value == Decimal("0.008")
     assert broker.get_permissions() == ("view", "trade")
     assert broker.list_orders(0.0) == ()
+    assert broker.get_time() == 1795392000.0
 
 
 def order(client_order_id: str) -> VenueOrder:

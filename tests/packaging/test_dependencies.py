@@ -13,7 +13,10 @@ from typing import Any
 import ordergate
 
 PIN = re.compile(r"([a-z0-9-]+)==([0-9][0-9a-z.]*)(?: ; .+)?", re.ASCII)
-FLOOR_AND_REASON = re.compile(r'    "[A-Za-z0-9-]+(\[[a-z]+\])?>=[0-9.]+",\s+# \S.*')
+# Our own distributions come from the workspace, so they have a reason but no floor.
+FLOOR_AND_REASON = re.compile(
+    r'    "([A-Za-z0-9-]+(\[[a-z]+\])?>=[0-9.]+|ordergate(-[a-z]+|\[[a-z]+\]))",\s+# \S.*'
+)
 
 
 def _pins(lines: list[str]) -> dict[str, str]:
@@ -39,6 +42,7 @@ def test_every_dependency_has_a_floor_and_a_reason(root: Path, pyproject: dict[s
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
     for table, count in (
         ("dependencies", len(pyproject["project"]["dependencies"])),
+        ("rehearse", len(pyproject["project"]["optional-dependencies"]["rehearse"])),
         ("dev", len(pyproject["dependency-groups"]["dev"])),
     ):
         found = re.search(rf"^{table} = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
@@ -59,7 +63,17 @@ def test_no_index_is_written_down(pyproject: dict[str, Any]) -> None:
     settings = pyproject["tool"]["uv"]
 
     assert {name for name in settings if "index" in name or "links" in name} == set()
-    assert settings["sources"] == {"ordergate": {"workspace": True}}
+    assert all(source == {"workspace": True} for source in settings["sources"].values())
+
+
+def test_every_member_comes_from_the_workspace_and_is_tested(root: Path, pyproject: dict[str, Any]) -> None:
+    members = {
+        tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"] for path in _members(pyproject, root)
+    }
+
+    assert members == {"ordergate-ccxt", "ordergate-coinbase", "ordergate-kraken"}
+    assert set(pyproject["tool"]["uv"]["sources"]) == {"ordergate", *members}
+    assert members <= set(pyproject["dependency-groups"]["dev"])
 
 
 def test_constraints_are_the_whole_closure(

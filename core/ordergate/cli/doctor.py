@@ -15,6 +15,7 @@ from ordergate.cli.numbers import usd
 from ordergate.cli.page import Block, Cell, Line, Page, Table, Tone, Toned
 from ordergate.clock import iso
 from ordergate.errors import BrokerError, LedgerError
+from ordergate.fitness import EXCESS, skew_of
 
 if TYPE_CHECKING:
     from ordergate.broker import Broker
@@ -27,7 +28,6 @@ __all__ = ["Finding", "doctor"]
 Level = Literal["ok", "warning", "stop"]
 _TONES: Final[dict[Level, Tone]] = {"ok": "good", "warning": "warn", "stop": "bad"}
 _FIRST_YEAR: Final = 1_767_225_600.0  # 2026-01-01: a clock before this was never set
-_TOO_MUCH: Final = frozenset({"withdraw", "transfer"})
 
 
 @frozen
@@ -204,6 +204,7 @@ def _account(executor: Executor, broker: Broker) -> Iterator[Finding]:
     yield from _tier(executor, valued, subject)
     yield from _funds_name(executor, valued, subject)
     yield from _permissions(broker, subject)
+    yield from _skew(executor, broker, subject)
     yield from _strangers(executor, valued, subject)
     for notice in broker.notices():
         yield Finding("warning", subject, notice)
@@ -255,13 +256,14 @@ def _permissions(broker: Broker, subject: str) -> Iterator[Finding]:
     try:
         allowed = broker.get_permissions()
     except BrokerError as error:
-        yield Finding("warning", subject, f"What its key may do could not be asked: {error}.")
+        text = f"What its key may do could not be asked: {error}."
+        yield Finding("stop", subject, text, "No buy passes until the venue says it.")
         return
     if allowed is None:
         text = "This broker cannot say what the key may do."
         yield Finding("warning", subject, text, "Make sure at the venue that it can neither withdraw nor transfer.")
         return
-    excess = sorted(_TOO_MUCH.intersection(allowed))
+    excess = sorted(EXCESS.intersection(allowed))
     if excess:
         fix = "Make a key that can view and trade, and nothing else."
         yield Finding("stop", subject, f"Its key may {' and '.join(excess)}.", fix)
@@ -269,6 +271,23 @@ def _permissions(broker: Broker, subject: str) -> Iterator[Finding]:
         yield Finding("stop", subject, "Its key may not trade.", "Make a key that can view and trade.")
     else:
         yield Finding("ok", subject, f"Its key may {' and '.join(allowed)}, and not withdraw or transfer.")
+
+
+def _skew(executor: Executor, broker: Broker, subject: str) -> Iterator[Finding]:
+    """How far this machine's clock is from the venue's."""
+    try:
+        skew = skew_of(broker, executor.clock)
+    except BrokerError as error:
+        yield Finding("stop", subject, f"The venue's clock could not be read: {error}.", "No buy passes without it.")
+        return
+    if skew is None:
+        return
+    allowed = executor.config.gate.clock_skew
+    text = f"This machine's clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the venue's"
+    if abs(skew) > allowed:
+        yield Finding("stop", subject, f"{text}, over the {allowed:g} s of gate.clock_skew.", "Set the clock.")
+    else:
+        yield Finding("ok", subject, f"{text}.")
 
 
 def _strangers(executor: Executor, valued: Valued, subject: str) -> Iterator[Finding]:

@@ -14,10 +14,11 @@ their own: `ordergate.testing.kraken`, `.coinbase` and `.binance`.
 from __future__ import annotations
 
 from ordergate.testing.rehearsal import Rehearsal
-from ordergate.testing.rules import SIZES, account, broker, check_rule, judge, market, position, purchase, tier
+from ordergate.testing.rules import SIZES, Number, account, broker, check_rule, judge, market, position, purchase, tier
 
 __all__ = [
     "SIZES",
+    "Number",
     "Rehearsal",
     "account",
     "broker",

@@ -47,7 +47,7 @@ from ordergate.models import (
     Verdict,
 )
 
-__all__ = ["account", "broker", "check_rule", "judge", "market", "position", "purchase", "tier"]
+__all__ = ["SIZES", "Number", "account", "broker", "check_rule", "judge", "market", "position", "purchase", "tier"]
 
 Number: TypeAlias = Decimal | int | str
 

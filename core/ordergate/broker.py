@@ -146,6 +146,8 @@ class Broker:
         if "get_permissions" not in self.plugin.hooks:
             return None
         answer = self._ask("get_permissions", None)
+        if answer is None:
+            return None
         if not isinstance(answer, Sequence) or isinstance(answer, str):
             raise BrokerError(f"get_permissions of {self.plugin.name} gave no list")
         return tuple(map(str, answer))
@@ -155,6 +157,8 @@ class Broker:
         if "get_time" not in self.plugin.hooks:
             return None
         answer = self._ask("get_time", None)
+        if answer is None:
+            return None
         if not _is_seconds(answer):
             raise BrokerError(f"get_time of {self.plugin.name} gave {answer!r}, not seconds since the epoch")
         return float(answer)

@@ -299,8 +299,9 @@ class BrokerHooks(Protocol):
         ...
 
     @hookspec
-    def get_permissions(self, client: Any) -> Sequence[str]:
-        """What the key may do, in the words `view`, `trade`, `transfer`, `withdraw`. Optional.
+    def get_permissions(self, client: Any) -> Sequence[str] | None:
+        """What the key may do, in the words `view`, `trade`, `transfer`, `withdraw`; None where the venue cannot tell.
+        Optional. A key that may transfer or withdraw, or may not trade, buys nothing.
 
         from ordergate import hookimpl
 
@@ -311,8 +312,9 @@ class BrokerHooks(Protocol):
         ...
 
     @hookspec
-    def get_time(self, client: Any) -> float:
-        """The venue's own clock, seconds since the epoch, UTC. Optional; without it a clock that is wrong goes unseen.
+    def get_time(self, client: Any) -> float | None:
+        """The venue's own clock, seconds since the epoch, UTC; None where it does not tell. Optional. Without it a clock
+        that is wrong goes unseen.
 
         from ordergate import hookimpl
 

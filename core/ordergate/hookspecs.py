@@ -313,8 +313,8 @@ class BrokerHooks(Protocol):
 
     @hookspec
     def get_time(self, client: Any) -> float | None:
-        """The venue's own clock, seconds since the epoch, UTC; None where it does not tell. Optional. Without it a clock
-        that is wrong goes unseen.
+        """The venue's own clock, seconds since the epoch, UTC; None where it does not tell. Optional. Without it a
+        clock that is wrong goes unseen.
 
         from ordergate import hookimpl
 

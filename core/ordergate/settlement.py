@@ -65,7 +65,7 @@ def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float 
     except BrokerError as error:
         return _open(recorded, f"the venue could not be asked: {error}")
     if doubtful and arrives_for < 0 and broker.profile.absence is Absence.LOOKUP:
-        return _absent(recorded, order, looks)
+        return _absent(recorded, order, looks, broker.profile.rests_on)
     return _open(recorded, _why_open(doubtful, arrives_for))
 
 
@@ -133,8 +133,10 @@ def _is_news(outcome: Settled) -> bool:
     return known is None or known["filled_amount"] != to_plain(outcome.receipt.filled_amount)
 
 
-def _absent(recorded: Recorded, order: VenueOrder, looks: int) -> Settled:
+def _absent(recorded: Recorded, order: VenueOrder, looks: int, rests_on: str) -> Settled:
     proof = f"not found in {looks} look-ups after its send-by time and what the venue honours had passed"
+    if rests_on:
+        proof = f"{proof} ({rests_on})"
     receipt = Receipt(
         client_order_id=order.client_order_id,
         symbol=order.symbol,

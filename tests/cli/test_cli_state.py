@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 import ordergate_paper
-from ordergate import BrokerError, ConfigError, Executor
+from ordergate import Absence, BrokerError, ConfigError, Executor, hookimpl
 from ordergate.clock import SystemClock
 
 
@@ -334,6 +335,26 @@ def test_the_doctor_holds_the_clock_against_the_venues(
     assert (told["level"], told["subject"]) == (level, "account main")
     assert words in told["text"]
     assert ran.code == (1 if level == "stop" else 0)
+
+
+@pytest.mark.parametrize(
+    ("absence", "level", "words"),
+    [
+        (Absence.LOOKUP, "ok", "counts as absent when it is not found 7 s after"),
+        (Absence.PERSON, "warning", "by a person"),
+    ],
+)
+def test_the_doctor_says_what_becomes_of_an_unknown_order(
+    program: Any, monkeypatch: pytest.MonkeyPatch, absence: Absence, level: str, words: str
+) -> None:
+    real = ordergate_paper.broker_profile
+    changed = {"absence": absence, "honoured": 7.0, "rests_on": "the deadline is documented"}
+    monkeypatch.setattr(ordergate_paper, "broker_profile", hookimpl(lambda settings: evolve(real(settings), **changed)))
+    findings = program.json("doctor").data["findings"]
+    (told,) = [one for one in findings if "unknown outcome" in one["text"]]
+    assert told["level"] == level
+    assert words in told["text"]
+    assert told["text"].endswith(" The deadline is documented.")
 
 
 def test_a_clock_of_the_venue_that_cannot_be_read_is_a_stop(program: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from ordergate.cli.page import Block, Cell, Line, Page, Table, Tone, Toned
 from ordergate.clock import iso
 from ordergate.errors import BrokerError, LedgerError
 from ordergate.fitness import EXCESS, skew_of
+from ordergate.models import Absence
 
 if TYPE_CHECKING:
     from ordergate.broker import Broker
@@ -205,6 +206,7 @@ def _account(executor: Executor, broker: Broker) -> Iterator[Finding]:
     yield from _funds_name(executor, valued, subject)
     yield from _permissions(broker, subject)
     yield from _skew(executor, broker, subject)
+    yield _unknowns(broker, subject)
     yield from _strangers(executor, valued, subject)
     for notice in broker.notices():
         yield Finding("warning", subject, notice)
@@ -288,6 +290,17 @@ def _skew(executor: Executor, broker: Broker, subject: str) -> Iterator[Finding]
         yield Finding("stop", subject, f"{text}, over the {allowed:g} s of gate.clock_skew.", "Set the clock.")
     else:
         yield Finding("ok", subject, f"{text}.")
+
+
+def _unknowns(broker: Broker, subject: str) -> Finding:
+    """What becomes of an order whose answer was lost."""
+    profile = broker.profile
+    why = f" {profile.rests_on[0].upper()}{profile.rests_on[1:]}." if profile.rests_on else ""
+    if profile.absence is Absence.PERSON:
+        text = f"An order of unknown outcome that the venue does not show can only be settled by a person.{why}"
+        return Finding("warning", subject, text, "`ordergate reconcile --settle` writes that down.")
+    text = f"An order of unknown outcome counts as absent when it is not found {profile.honoured:g} s after its "
+    return Finding("ok", subject, f"{text}send-by time.{why}")
 
 
 def _strangers(executor: Executor, valued: Valued, subject: str) -> Iterator[Finding]:

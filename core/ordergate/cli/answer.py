@@ -6,13 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 from ordergate.amounts import money
-from ordergate.cli.face import DONE, FAILED, REFUSED, REJECTED, UNKNOWN
+from ordergate.cli.face import DONE, FAILED, REFUSED, REJECTED, UNKNOWN, Answer
+from ordergate.cli.page import Page
 from ordergate.clock import iso
 from ordergate.decision import Decision, FactsSummary
 from ordergate.models import Figure, OrderStatus
 from ordergate.records import to_plain
 
-__all__ = ["decision_data", "exit_code", "money_or_none"]
+__all__ = ["answer_of", "decision_data", "exit_code", "money_or_none"]
 
 _CODES = {
     OrderStatus.REFUSED: REFUSED,
@@ -20,6 +21,17 @@ _CODES = {
     OrderStatus.REJECTED: REJECTED,
     OrderStatus.EXPIRED: FAILED,
 }
+
+
+def answer_of(decision: Decision) -> Answer:
+    """The decision for whoever asked. The page for people is only loaded when it is drawn."""
+
+    def page() -> Page:
+        from ordergate.cli.decision_page import decision_page
+
+        return decision_page(decision)
+
+    return Answer(data=decision_data(decision), page=page, code=exit_code(decision))
 
 
 def exit_code(decision: Decision) -> int:

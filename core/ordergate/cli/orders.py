@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from attrs import evolve
 
-from ordergate.cli.face import Answer, Face, shared
-from ordergate.decision import Decision
+from ordergate.cli.answer import answer_of
+from ordergate.cli.face import Face, shared
+from ordergate.cli.signals import Signals
 from ordergate.order import Order
 
 __all__ = ["buy", "cancel", "check", "sell"]
@@ -44,7 +46,9 @@ def _options(*names: str) -> Callable[[F], F]:
 @click.pass_obj
 def check(face: Face, /, **fields: Any) -> int:
     """Judge an order now, by the code that `buy` uses. Nothing is sent, recorded or bound."""
-    return _decided(face, Order.from_mapping(fields), send=False)
+    order = Order.from_mapping(fields)
+    with face.executor() as executor:
+        return face.show(answer_of(executor.check(order)))
 
 
 @click.command()
@@ -57,7 +61,7 @@ def buy(face: Face, /, **fields: Any) -> int:
 
     Give --spend for a market buy, --amount with --limit for a limit buy, or --spend with --limit.
     """
-    return _decided(face, Order.from_mapping({**fields, "side": "buy"}), send=True)
+    return _sent(face, Order.from_mapping({**fields, "side": "buy"}))
 
 
 @click.command()
@@ -71,7 +75,7 @@ def buy(face: Face, /, **fields: Any) -> int:
 @click.pass_obj
 def sell(face: Face, /, **fields: Any) -> int:
     """Sell a holding. A sell into cash passes in every state; one that buys another coin is judged like a buy."""
-    return _decided(face, Order.from_mapping({**fields, "side": "sell"}), send=True)
+    return _sent(face, Order.from_mapping({**fields, "side": "sell"}))
 
 
 @click.command()
@@ -81,19 +85,15 @@ def sell(face: Face, /, **fields: Any) -> int:
 @click.pass_obj
 def cancel(face: Face, client_order_id: str, account: str | None) -> int:
     """Cancel what is left of an order. Works in every state. Exit code 0: nothing of it is open any more."""
-    with face.executor() as executor:
-        return _shown(face, executor.cancel(client_order_id, account=account))
+    with Signals(face) as signals, face.executor() as executor:
+        signals.watch(executor, executor.account_name(account), client_order_id, None)
+        decision = signals.over(executor.cancel(client_order_id, account=account))
+        return face.show(answer_of(decision))
 
 
-def _decided(face: Face, order: Order, *, send: bool) -> int:
-    with face.executor() as executor:
-        return _shown(face, executor.submit(order) if send else executor.check(order))
-
-
-def _shown(face: Face, decision: Decision) -> int:
-    from ordergate.cli.answer import decision_data, exit_code
-    from ordergate.cli.decision_page import decision_page
-
-    return face.show(
-        Answer(data=decision_data(decision), page=lambda: decision_page(decision), code=exit_code(decision))
-    )
+def _sent(face: Face, order: Order) -> int:
+    with Signals(face) as signals, face.executor() as executor:
+        named = evolve(order, client_order_id=order.client_order_id or executor.desk.new_id())
+        signals.watch(executor, executor.account_name(order.account), str(named.client_order_id), named)
+        decision = signals.over(executor.submit(named))
+        return face.show(answer_of(decision))

@@ -222,6 +222,8 @@ _PROFILES: Final = {
         absence=Absence.LOOKUP,
     ),
 }
+_BUYS_BY_AMOUNT: Final = frozenset({Imitated.KRAKEN, Imitated.BINANCE})
+"""Whose market buys may also name the amount to be bought. The gate never sends such."""
 _CASH: Final = {Imitated.COINBASE: "USD", Imitated.KRAKEN: "USD", Imitated.BINANCE: "USDT"}
 """The currency that `cash` is given in."""
 
@@ -917,7 +919,7 @@ def _accepted(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -> 
     market = _market(client.settings, order.symbol)
     if market is None:
         raise _Rejected(_NO_MARKET, str(order.symbol))
-    _check_form(order, market)
+    _check_form(order, market, client.settings.venue)
     price = _price(db, client, order.symbol)
     if price is None and order.limit is None:
         raise _Rejected(_NO_PRICE, order.symbol)
@@ -925,7 +927,7 @@ def _accepted(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -> 
     taker, maker = profile.taker_fee.value, profile.maker_fee.value
     wanted = _wanted(order, market, price, taker if profile.fees_from is FeesFrom.INSIDE else ZERO)
     _check_size(order, market, price, wanted)
-    _check_funds(db, order, market, taker, profile.fees_from)
+    _check_funds(db, order, market, price, taker, profile.fees_from)
     placed = Placed(
         number=_next_number(db),
         order_id=client.clock.new_id(),
@@ -951,7 +953,7 @@ def _accepted(db: sqlite3.Connection, client: PaperVenue, order: VenueOrder) -> 
     return placed
 
 
-def _check_form(order: VenueOrder, market: Market) -> None:
+def _check_form(order: VenueOrder, market: Market, venue: Imitated) -> None:
     """Shape and steps of the order, as if nobody had looked at it before."""
     if not isinstance(order.client_order_id, str) or not order.client_order_id:
         raise _Rejected(_MALFORMED, "client order id")
@@ -961,6 +963,8 @@ def _check_form(order: VenueOrder, market: Market) -> None:
         if value is not None and (not isinstance(value, Decimal) or not _is_amount(value, name)):
             raise _Rejected(_MALFORMED, name)
     by_spend = order.side is Side.BUY and order.limit is None
+    if by_spend and order.spend is None:
+        by_spend = venue not in _BUYS_BY_AMOUNT
     if (order.spend is None) is by_spend or (order.amount is None) is not by_spend:
         raise _Rejected(_UNSUPPORTED, f"{order.side} with {'a' if order.limit is not None else 'no'} limit")
     if order.spend is not None and order.spend % market.spend_step:
@@ -994,7 +998,7 @@ def _check_size(order: VenueOrder, market: Market, price: Price | None, wanted: 
     elif order.limit is not None:
         value = wanted * order.limit
     elif price is not None:
-        value = wanted * price.bid
+        value = wanted * (price.ask if order.side is Side.BUY else price.bid)
     else:
         raise _Rejected(_NO_PRICE, order.symbol)
     if value < market.min_spend:
@@ -1007,14 +1011,17 @@ def _check_size(order: VenueOrder, market: Market, price: Price | None, wanted: 
         raise _Rejected(_AMOUNT_HIGH, f"{plain(wanted)} is over {plain(market.max_amount)} {market.base}")
 
 
-def _check_funds(db: sqlite3.Connection, order: VenueOrder, market: Market, taker: Decimal, fees: FeesFrom) -> None:
+def _check_funds(
+    db: sqlite3.Connection, order: VenueOrder, market: Market, price: Price | None, taker: Decimal, fees: FeesFrom
+) -> None:
     """The most the order can take must be available now; the taker fee counts, paid or not."""
     if order.side is Side.SELL:
         currency, needed = market.base, order.amount or ZERO
     elif order.spend is not None:
         currency, needed = market.quote, order.spend if fees is FeesFrom.INSIDE else order.spend * (1 + taker)
     else:
-        currency, needed = market.quote, (order.amount or ZERO) * (order.limit or ZERO) * (1 + taker)
+        each = order.limit or (ZERO if price is None else price.ask)
+        currency, needed = market.quote, (order.amount or ZERO) * each * (1 + taker)
     if order.side is Side.BUY:
         needed = _up(needed, market.spend_step)
     available = _totals(db).get(currency, ZERO) - _holds(db).get(currency, ZERO)

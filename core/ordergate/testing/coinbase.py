@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 import re
 import ssl
 import uuid
@@ -36,6 +35,7 @@ from ordergate.keys import read_key_file
 from ordergate.models import Market, OrderStatus, Receipt, Side, VenueOrder
 from ordergate.testing.loopback import FAULTS, LIES, Loopback, Reply, Request
 from ordergate.testing.rehearsal import Rehearsal
+from ordergate.testing.stage import as_sent, seeded, write_key_file
 
 __all__ = ["CoinbaseRehearsal", "CoinbaseVenue", "Key", "rehearsal", "serve"]
 
@@ -83,19 +83,7 @@ def rehearsal(
     unknown = set(permissions) - {"view", "trade", "transfer"}
     if unknown:
         raise InputError("permissions", ", ".join(sorted(unknown)), "use view, trade and transfer")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    clock = _Ahead(clock_ahead)
-    settings = paper.Settings(
-        venue=paper.Imitated.COINBASE,
-        state=folder / "coinbase.db",
-        cash=cash,
-        **{
-            "positions": {"BTC-USD": "0.01"},
-            "prices": {"BTC-USD": "50000", "ETH-USD": "2500"},
-            **seed,
-        },
-    )
-    venue = evolve(paper.connect(settings), clock=clock)
+    venue = seeded(folder / "coinbase.db", paper.Imitated.COINBASE, cash=cash, clock_ahead=clock_ahead, seed=seed)
     key_file, ca_file = folder / "coinbase-key.json", folder / "coinbase-ca.pem"
     dialect = CoinbaseVenue(venue, _key(key_file, algorithm, frozenset(permissions)))
     server = Loopback(dialect, port=port, tls=_tls(ca_file))
@@ -119,15 +107,7 @@ def serve(folder: Path, port: int) -> CoinbaseRehearsal:
     return rehearsal(folder, port=port)
 
 
-# --- keys, certificates, time
-
-
-class _Ahead(SystemClock):
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def now(self) -> float:
-        return super().now() + self._seconds
+# --- keys and certificates
 
 
 def _check_extra() -> None:
@@ -164,19 +144,15 @@ def _key(path: Path, algorithm: str, permissions: frozenset[str]) -> Key:
         pem = private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
-        _write_key(path, {"name": name, "privateKey": pem.decode("ascii")})
+        stored = {"name": name, "privateKey": pem.decode("ascii")}
+        write_key_file(path, json.dumps(stored, indent=3))
     else:
         private = ed25519.Ed25519PrivateKey.generate()
         name = str(uuid.UUID(clock.new_id()))
         raw = private.private_bytes_raw() + private.public_key().public_bytes_raw()
-        _write_key(path, {"id": name, "privateKey": base64.b64encode(raw).decode("ascii")})
+        stored = {"id": name, "privateKey": base64.b64encode(raw).decode("ascii")}
+        write_key_file(path, json.dumps(stored, indent=3))
     return Key(name=name, algorithm=algorithm, public=private.public_key(), permissions=permissions)
-
-
-def _write_key(path: Path, stored: Mapping[str, str]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(stored, file, indent=3)
 
 
 def _tls(ca_file: Path) -> ssl.SSLContext:
@@ -868,22 +844,9 @@ def _cancelled(venue: CoinbaseVenue, order_id: str, placed: paper.Placed | None,
     elif placed is None or placed.status.is_final:
         reason = "UNKNOWN_CANCEL_ORDER"
     else:
-        paper.cancel_order(venue.paper, _as_sent(placed))
+        paper.cancel_order(venue.paper, as_sent(placed))
     success = reason == "UNKNOWN_CANCEL_FAILURE_REASON"
     return {"success": success, "failure_reason": reason, "order_id": order_id}
-
-
-def _as_sent(placed: paper.Placed) -> VenueOrder:
-    return VenueOrder(
-        account="",
-        symbol=placed.symbol,
-        side=placed.side,
-        spend=placed.spend,
-        amount=placed.amount,
-        limit=placed.limit,
-        client_order_id=placed.client_order_id,
-        send_by=math.inf,
-    )
 
 
 # ----------------------------------------------------------------------------- the older interface, as far as ccxt asks

@@ -80,7 +80,7 @@ def test_admission_through_a_real_entry_point(python: Run) -> None:
         "broker imported": False,
         "broker hooks": sorted(
             "broker_profile broker_settings cancel_order connect find_order get_account get_market get_prices "
-            "place_order".split()
+            "place_order rehearse".split()
         ),
     }
 

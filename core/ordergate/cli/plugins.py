@@ -11,7 +11,7 @@ import click
 from attrs import frozen
 
 from ordergate.cli.face import DONE, FAILED, Answer, Face, shared
-from ordergate.cli.page import Block, Cell, Line, Page, Pairs, Table, Toned
+from ordergate.cli.page import Block, Cell, Line, Page, Pairs, Table, Tone, Toned
 from ordergate.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ordergate.executor import Executor
     from ordergate.hookspecs import Kind
     from ordergate.plugins import Admitted, Provider
+    from ordergate.testing.brokers import Report
 
 __all__ = ["plugins"]
 
@@ -75,7 +76,11 @@ def _named(command: F) -> F:
 @shared
 @click.pass_obj
 def check_one(face: Face, name: str, kind: str | None) -> int:
-    """Import one installed plugin, active or not, and say whether it could be admitted. Its code runs."""
+    """Import one installed plugin, active or not, and say whether it could be admitted. Its code runs.
+
+    A broker is also tried against its rehearsal venue, if it has one, and its level is told; no real venue is spoken
+    to. Exit code 1 when a check failed.
+    """
     from ordergate.config import read_config
     from ordergate.plugins import admit, discover
 
@@ -85,7 +90,8 @@ def check_one(face: Face, name: str, kind: str | None) -> int:
     pin = config.pins.get(f"{wanted.name}s.{name}") if config else None
     admitted = admit(wanted, name, providers=providers, pin=pin)
     fields = _fields(admitted)
-    data = {
+    report = _conformance(face, name) if wanted.name == "broker" else None
+    data: dict[str, object] = {
         "admitted": True,
         "kind": wanted.name,
         "name": name,
@@ -95,6 +101,14 @@ def check_one(face: Face, name: str, kind: str | None) -> int:
         "hooks": {hook.name: list(hook.arguments) for hook in admitted.hooks.values()},
         "settings": [{"name": field, "default": default, "help": told} for field, default, told in fields],
     }
+    if report is not None:
+        data |= {
+            "level": report.level.value,
+            "checks": [
+                {"name": one.name, "outcome": one.outcome.value, "why": one.why or None, "proves": one.proves}
+                for one in report.checks
+            ],
+        }
 
     def page() -> Page:
         blocks: list[Block] = [
@@ -107,9 +121,27 @@ def check_one(face: Face, name: str, kind: str | None) -> int:
                 )
             ),
         ]
-        return [*blocks, *([Table(("setting", "default", "what it is"), fields)] if fields else [])]
+        blocks += [Table(("setting", "default", "what it is"), fields)] if fields else []
+        return [*blocks, *(_of_conformance(report) if report else [])]
 
-    return face.show(Answer(data=data, page=page))
+    return face.show(Answer(data=data, page=page, code=FAILED if report and report.failures else DONE))
+
+
+def _conformance(face: Face, name: str) -> Report:
+    from ordergate.testing.brokers import conformance_of
+
+    with face.progress(f"checking {name}") as at:
+        return conformance_of(name, watch=lambda check: at(f"checking {name}: {check}"))
+
+
+def _of_conformance(report: Report) -> Iterator[Block]:
+    from ordergate.testing.brokers import LEVELS, Level, Outcome
+
+    tones: Mapping[Outcome, Tone] = {Outcome.PASSED: "good", Outcome.FAILED: "bad", Outcome.NOT_TRIED: "dim"}
+    tone: Tone = {Level.NONE: "bad", Level.NOT_PROVED: "warn"}.get(report.level, "good")  # type: ignore[assignment]
+    rows = [(one.name, Toned(one.outcome.value, tones[one.outcome]), one.why) for one in report.checks]
+    yield Table(("check", "outcome", "why"), rows)
+    yield Line(f"Level {report.level.value}: {LEVELS[report.level]}.", tone)
 
 
 @plugins.command()

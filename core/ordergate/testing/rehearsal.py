@@ -37,6 +37,8 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
     close: Callable[[], None]
     faults: frozenset[str] = frozenset()
     """The names `fail` knows."""
+    count: Callable[[str], int] | None = None
+    """`count("other")`: how many requests of an action have arrived, as `Loopback.count`; None where nobody counts."""
     at_par: tuple[str, ...] = ()
     """What a config on this venue must name in `gate.at_par`."""
     symbol: str = "BTC-USD"

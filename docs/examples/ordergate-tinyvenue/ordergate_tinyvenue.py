@@ -8,14 +8,15 @@ that the gate builds on, and `broker_profile` says so:
 - balances show an order as soon as it is answered.
 
 And one that every broker keeps: `place_order` answers `rejected` only where the order certainly was not taken. Whatever
-else goes wrong is raised, and the gate then finds out by asking `find_order`.
+else goes wrong is raised, and the gate then finds out by asking `find_order`. `rehearse` makes a venue that fails when
+told to, so that `ordergate plugins check tinyvenue` can prove all of this.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -46,6 +47,7 @@ from ordergate.clock import SystemClock
 AMOUNT_STEP, SPEND_STEP, MIN_SPEND = Decimal("0.000001"), Decimal("0.01"), Decimal(1)
 FEE = Figure(Decimal("0.002"), "TinyVenue's own rules", "2026-11-22")
 CLOCK = SystemClock()
+FAULTS = {("cut", "place"), ("cut", "account"), ("hidden", "find")}
 
 
 def _above_zero(_: object, attribute: Attribute[Mapping[str, Decimal]], prices: Mapping[str, Decimal]) -> None:
@@ -93,6 +95,7 @@ def broker_profile() -> BrokerProfile:
         fees_from=FeesFrom.ON_TOP,
         id_promise=IdPromise.ALWAYS_UNIQUE,
         absence=Absence.LOOKUP,
+        rests_on="The file has every order it ever took, and takes none after its send-by time: its own code.",
     )
 
 
@@ -101,7 +104,10 @@ def connect(settings: Settings) -> Client:
     client = Client(settings.file, settings.prices)
     with _locked(client):
         if not client.file.exists():
-            _write(client, {"identity": CLOCK.new_id(), "balances": {"USD": plain(settings.cash)}, "orders": {}})
+            balances = {"USD": plain(settings.cash)}
+            _write(
+                client, {"identity": CLOCK.new_id(), "balances": balances, "orders": {}, "requests": 0, "faults": []}
+            )
     return client
 
 
@@ -109,6 +115,8 @@ def connect(settings: Settings) -> Client:
 def get_account(client: Client) -> AccountReport:
     with _locked(client):
         books = _read(client)
+        if _fault(client, books, "account"):
+            raise ConnectionError("TinyVenue: the connection was closed without an answer")
     holdings = [Holding(currency=name, available=Decimal(held)) for name, held in books["balances"].items()]
     return AccountReport(identity=books["identity"], holdings=tuple(holdings))
 
@@ -143,28 +151,21 @@ def get_market(client: Client, symbol: str) -> Market | None:
 def place_order(client: Client, order: VenueOrder) -> Receipt:
     with _locked(client):
         books = _read(client)
-        if order.client_order_id in books["orders"]:
-            return _receipt(books["orders"][order.client_order_id])
-        amount, value = _fill(client, order)
-        reason = _why_not(client, books, order, amount, value)
-        if reason:
-            return Receipt(
-                client_order_id=order.client_order_id,
-                symbol=order.symbol,
-                side=order.side,
-                status=OrderStatus.REJECTED,
-                code=reason,
-                message=f"TinyVenue says: {reason.replace('_', ' ')}",
-            )
-        record = _book(books, order, amount, value)
+        books["requests"] += 1
+        fault = _fault(client, books, "place")
+        receipt = None if fault and not fault["taken"] else _answer(client, books, order)
         _write(client, books)
-        return _receipt(record)
+    if receipt is None or fault:
+        raise ConnectionError("TinyVenue: the connection was closed without an answer")
+    return receipt
 
 
 @hookimpl
 def find_order(client: Client, order: VenueOrder) -> Receipt | None:
     with _locked(client):
-        record = _read(client)["orders"].get(order.client_order_id)
+        books = _read(client)
+        hidden = _fault(client, books, "find")
+    record = None if hidden else books["orders"].get(order.client_order_id)
     return _receipt(record) if record else None
 
 
@@ -177,7 +178,65 @@ def cancel_order(client: Client, order: VenueOrder) -> Receipt:
     return receipt
 
 
+@hookimpl
+def rehearse(folder: Path) -> Any:
+    """TinyVenue in the folder. `fail` and the rest are what `ordergate.testing.Rehearsal` says of them."""
+    from ordergate.testing import Rehearsal  # only who checks the broker needs it
+
+    prices = {"BTC-USD": Decimal(50000), "ETH-USD": Decimal(2500)}
+    client = connect(Settings(file=folder / "tinyvenue.json", cash=Decimal(1000), prices=prices))
+    _change(client, lambda books: books["balances"].update(BTC="0.01"))
+
+    def fail(name: str, *, on: str = "place", times: int | None = 1, taken: bool = True, **_: object) -> None:
+        if (name, on) not in FAULTS:
+            raise InputError("fault", f"{name} on {on}", "TinyVenue cannot act that out")
+        _change(client, lambda books: books["faults"].append({"on": on, "times": times, "taken": taken}))
+
+    def set_price(symbol: str, price: str) -> None:
+        raise InputError(symbol, price, "TinyVenue's prices are fixed")
+
+    return Rehearsal(
+        settings={"file": str(client.file), "prices": {symbol: plain(price) for symbol, price in prices.items()}},
+        orders=lambda: [_receipt(record) for record in _read(client)["orders"].values()],
+        requests=lambda: int(_read(client)["requests"]),
+        fail=fail,
+        clear=lambda: _change(client, lambda books: books["faults"].clear()),
+        set_price=set_price,
+        close=lambda: None,
+        faults=frozenset(name for name, _ in FAULTS),
+    )
+
+
 # ----------------------------------------------------------------------------------------------------- the venue itself
+
+
+def _answer(client: Client, books: Any, order: VenueOrder) -> Receipt:
+    """Take the order, or say why not."""
+    if order.client_order_id in books["orders"]:
+        return _receipt(books["orders"][order.client_order_id])
+    amount, value = _fill(client, order)
+    reason = _why_not(client, books, order, amount, value)
+    if reason:
+        return Receipt(
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            status=OrderStatus.REJECTED,
+            code=reason,
+            message=f"TinyVenue says: {reason.replace('_', ' ')}",
+        )
+    return _receipt(_book(books, order, amount, value))
+
+
+def _fault(client: Client, books: Any, on: str) -> Any:
+    """The fault that this request meets, one use of it spent; None as a rule."""
+    fault = next((one for one in books["faults"] if one["on"] == on), None)
+    if fault and fault["times"] is not None:
+        fault["times"] -= 1
+        if not fault["times"]:
+            books["faults"].remove(fault)
+        _write(client, books)
+    return fault
 
 
 def _fill(client: Client, order: VenueOrder) -> tuple[Decimal, Decimal]:
@@ -258,6 +317,13 @@ def _locked(client: Client) -> Iterator[None]:
 
 def _read(client: Client) -> Any:
     return json.loads(client.file.read_text(encoding="utf-8"))
+
+
+def _change(client: Client, change: Callable[[Any], object]) -> None:
+    with _locked(client):
+        books = _read(client)
+        change(books)
+        _write(client, books)
 
 
 def _write(client: Client, books: Mapping[str, Any]) -> None:

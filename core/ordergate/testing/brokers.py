@@ -17,7 +17,7 @@ import importlib
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from functools import partial
@@ -110,10 +110,15 @@ Source = Rehearsal | Callable[[Path], Rehearsal]
 
 
 def check_broker(
-    broker: ModuleType | str, rehearsal: Source | None = None, *, folder: Path | None = None, thorough: bool = True
+    broker: ModuleType | str,
+    rehearsal: Source | None = None,
+    *,
+    folder: Path | None = None,
+    thorough: bool = True,
+    only: Collection[str] = (),
 ) -> Report:
     """Raise AssertionError that lists what failed; else give the report. Arguments as in `conformance_of`."""
-    report = conformance_of(broker, rehearsal, folder=folder, thorough=thorough)
+    report = conformance_of(broker, rehearsal, folder=folder, thorough=thorough, only=only)
     if report.failures:
         lines = [f"  {check.name}: {check.why}" for check in report.failures]
         raise AssertionError("\n".join([f"broker {report.broker} does not keep its promises:", *lines]))
@@ -126,18 +131,23 @@ def conformance_of(
     *,
     folder: Path | None = None,
     thorough: bool = True,
+    only: Collection[str] = (),
     watch: Callable[[str], object] = str,
 ) -> Report:
     """Try everything that can be tried of a broker: a module, or the name of an installed plugin.
 
     `rehearsal` is the venue, or what makes one in a folder; left out, the broker's own hook `rehearse` makes it.
-    `folder` holds all files; left out, a temporary one does. Not `thorough`: the slower checks are left out. `watch` is
-    told the name of each check before it is made.
+    `folder` holds all files; left out, a temporary one does. Not `thorough`: the slower checks are left out. With
+    `only`, none but those of these names are made, and what comes before all. `watch` is told the name of each check
+    before it is made. Raises InputError for a name that no check has.
     """
+    unknown = sorted(set(only) - ALL_CHECKS.keys())
+    if unknown:
+        raise InputError("only", unknown[0], f"use {', '.join(ALL_CHECKS)}")
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ordergate-")))
         name = stack.enter_context(_offered(broker, place))
-        checking = _Checking(name, watch)
+        checking = _Checking(name, watch, frozenset(only) or ALL_CHECKS.keys())
         try:
             checking.run(place, rehearsal, stack, thorough=thorough)
         except _Over:
@@ -152,8 +162,8 @@ class _Over(Exception):
 class _Checking:
     """One run: what came of each check so far."""
 
-    def __init__(self, name: str, watch: Callable[[str], object]) -> None:
-        self._name, self._watch = name, watch
+    def __init__(self, name: str, watch: Callable[[str], object], wanted: Collection[str]) -> None:
+        self._name, self._watch, self._wanted = name, watch, wanted
         self._checks: dict[str, Check] = {}
         self._broker: Broker | None = None
         self._why = "the broker could not be admitted"
@@ -169,13 +179,18 @@ class _Checking:
         bench = Bench(name=self._name, rehearsal=venue, folder=folder)
         with _log_into(bench.said):
             for trial in TRIALS:
+                if trial.name not in self._wanted:
+                    continue
                 if not thorough and not trial.quick:
                     self._note(trial.name, Outcome.NOT_TRIED, "a quick run leaves it out")
                     continue
                 self._try(trial.name, partial(trial.run, bench))
                 bench.said.append(self._checks[trial.name].why)
                 bench.end()
-        self._try(_SECRETS[0], partial(unsaid_secrets, bench))
+        if _SECRETS[0] in self._wanted:
+            self._try(_SECRETS[0], partial(unsaid_secrets, bench))
+        self._why = "it was not asked for"
+        raise _Over
 
     def skip_the_rest(self) -> None:
         for name in ALL_CHECKS:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
+from attrs.converters import optional
 
 from ordergate import (
     Absence,
@@ -97,6 +98,7 @@ class Settings:
     )
     ca_file: Path | None = field(
         default=None,
+        converter=optional(Path),
         metadata={"help": "File of certificates to trust in place of the usual ones, for a rehearsal or a proxy."},
     )
 
@@ -263,12 +265,16 @@ def place_order(client: Client, order: VenueOrder) -> Receipt:
     if answer.get("success") is not True:
         raise BrokerError("Coinbase's answer to the order does not say whether it was taken")
     told = _part(answer, "success_response")
+    spend, amount, limit = (None, None, None) if answer.get("order_configuration") is None else _terms(answer)
     accepted = Receipt(
         client_order_id=_text(told, "client_order_id"),
         symbol=_text(told, "product_id"),
         side=_side(told),
         status=OrderStatus.OPEN,
         order_id=_path_part(_text(told, "order_id")),
+        spend=spend,
+        amount=amount,
+        limit=limit,
     )
     return _followed(client, order, accepted)
 
@@ -504,7 +510,8 @@ def _followed(client: Client, order: VenueOrder, accepted: Receipt) -> Receipt:
     not be there to be read for a moment. Whatever goes wrong here, it is accepted.
     """
     known = accepted
-    if (accepted.client_order_id, accepted.symbol, accepted.side) != (order.client_order_id, order.symbol, order.side):
+    terms = ("client_order_id", "symbol", "side", "spend", "amount", "limit")
+    if any(getattr(accepted, name) not in (None, getattr(order, name)) for name in terms):
         return known
     client.wire.seconds = _QUICK
     try:

@@ -89,6 +89,7 @@ def rehearsal(
         settings={"key_file": str(key_file), "base_url": f"http://{server.address}"},
         orders=lambda: [_on_the_wire(placed) for placed in paper.placed_orders(venue)],
         requests=lambda: server.count("place"),
+        count=server.count,
         fail=server.fail,
         clear=server.clear,
         set_price=lambda symbol, price: paper.set_price(venue, symbol, price),
@@ -164,8 +165,6 @@ class BinanceVenue:
             return _failed(failure.code, failure.message)
 
     def _answered(self, request: Request) -> object:
-        if request.path == "/elsewhere":
-            return _time(self, {})  # where a redirect leads, anything is answered
         route = _ROUTES.get((request.method, request.path))
         if route is None:
             raise _Failure(-1020, "This operation is not supported.")

@@ -91,6 +91,7 @@ def rehearsal(
         settings={"key_file": str(key_file), "base_url": server.address, "ca_file": str(ca_file)},
         orders=lambda: [_on_the_wire(receipt) for receipt in paper.list_orders(venue, 0.0)],
         requests=lambda: server.count("place"),
+        count=server.count,
         fail=server.fail,
         clear=server.clear,
         set_price=lambda symbol, price: paper.set_price(venue, symbol, price),
@@ -234,8 +235,6 @@ class CoinbaseVenue:
             return _failed(failure.error, failure.details)
 
     def _answered(self, request: Request, route: _Route | None) -> Reply:
-        if request.path == "/elsewhere":
-            return _json(_time(self, request, ""))  # where a redirect leads, anything is answered
         if route is None:
             raise _Failure("NOT_FOUND", f"no route {request.path}")
         if route.scope is not None:
@@ -463,10 +462,26 @@ def _product_row(venue: CoinbaseVenue, product_id: str) -> dict[str, Any]:
         "price_increment": plain(market.price_step),
         "display_name": product_id,
         "product_venue": "CBE",
+        "approximate_quote_24h_volume": "0",
+        "new_at": "2023-01-01T00:00:00Z",
+        "is_alpha_testing": False,
+        **dict.fromkeys(_EMPTY_FIELDS, ""),
         **venue.product_flags.get(product_id, {}),
     }
 
 
+_EMPTY_FIELDS: Final = (
+    "market_cap",
+    "base_cbrn",
+    "quote_cbrn",
+    "product_cbrn",
+    "icon_color",
+    "icon_url",
+    "display_name_overwrite",
+    "about_description",
+    "best_bid_price",
+    "best_ask_price",
+)
 _NO_MAXIMUM: Final = Decimal(10_000_000_000)
 
 
@@ -513,6 +528,26 @@ def _product_book(venue: CoinbaseVenue, request: Request, _name: str) -> dict[st
         "spread_bps": plain(round_down(apart / best[0] * 10_000, _FINE)) if best else "",
         "spread_absolute": plain(apart) if best else "",
     }
+
+
+def _ticker(venue: CoinbaseVenue, _request: Request, name: str) -> dict[str, Any]:
+    book = _book(venue, name)
+    trades = [
+        {
+            "trade_id": "1",
+            "product_id": name,
+            "price": bid["price"],
+            "size": bid["size"],
+            "time": book["time"],
+            "side": "SELL",
+            "bid": "",
+            "ask": "",
+            "exchange": "coinbase",
+        }
+        for bid in book["bids"]
+    ]
+    best = {side: book[side][0]["price"] if book[side] else "" for side in ("bids", "asks")}
+    return {"trades": trades, "best_bid": best["bids"], "best_ask": best["asks"]}
 
 
 # -------------------------------------------------------------------------------------------------------------- orders
@@ -1083,12 +1118,14 @@ _ROUTES: Final[Sequence[_Route]] = (
     _Route("GET", f"{_PREFIX}/product_book", "prices", "view", _product_book),
     _Route("GET", f"{_PREFIX}/products", "market", "view", _products),
     _Route("GET", f"{_PREFIX}/products/(?P<name>[^/]+)", "market", "view", _product),
+    _Route("GET", f"{_PREFIX}/products/(?P<name>[^/]+)/ticker", "prices", "view", _ticker),
     _Route("GET", f"{_PREFIX}/transaction_summary", "fees", "view", _fees),
     _Route("GET", f"{_PREFIX}/key_permissions", "permissions", "view", _permissions),
     _Route("GET", f"{_PREFIX}/time", "time", None, _time),
     _Route("GET", f"{_PREFIX}/market/product_book", "prices", None, _product_book),
     _Route("GET", f"{_PREFIX}/market/products", "market", None, _products),
     _Route("GET", f"{_PREFIX}/market/products/(?P<name>[^/]+)", "market", None, _product),
+    _Route("GET", f"{_PREFIX}/market/products/(?P<name>[^/]+)/ticker", "prices", None, _ticker),
     _Route("GET", "/v2/time", "time", None, _time_v2),
     _Route("GET", "/v2/currencies", "market", None, _fiat_v2),
     _Route("GET", "/v2/currencies/crypto", "market", None, _crypto_v2),

@@ -715,7 +715,7 @@ def _order_row(venue: KrakenVenue, placed: paper.Placed, asked: _Asked) -> dict[
     if not placed.client_order_id.startswith(paper.UNNAMED):
         row["cl_ord_id"] = placed.client_order_id
     if placed.status not in _OPEN:
-        # The paper venue keeps no moment of its end; what fills or is cut short at once ends when it began.
+        # The paper venue keeps no moment of its end, so every order seems to end when it began.
         row |= {"closetm": round(placed.placed_at, 4), "reason": _reason(placed)}
     if asked.is_true("trades") and placed.filled:
         row["trades"] = [_trade_id(placed)]
@@ -760,6 +760,7 @@ def _trade_row(placed: paper.Placed) -> dict[str, Any]:
         "misc": "",
         "trade_id": placed.number,
         "maker": placed.fees == placed.value * placed.maker_fee,
+        "ledgers": [_shaped("L", placed.order_id)],
     }
 
 

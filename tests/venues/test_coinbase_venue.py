@@ -44,7 +44,7 @@ def sdk() -> Iterator[Callable[[CoinbaseRehearsal], Any]]:
     opened: list[Any] = []
 
     def connected(venue: CoinbaseRehearsal) -> Any:
-        from coinbase.rest import RESTClient
+        from coinbase.rest import RESTClient  # type: ignore[import-untyped]  # it ships no types
 
         name, secret = stored_key(venue)
         client = RESTClient(api_key=name, api_secret=secret, base_url=venue.settings["base_url"], timeout=10)
@@ -165,7 +165,7 @@ def test_the_real_sdk_does_all_that_a_broker_needs(
 
 
 def test_ccxt_works_with_the_same_settings(venue: CoinbaseRehearsal) -> None:
-    import ccxt
+    import ccxt  # type: ignore[import-untyped]  # it ships no types that mypy reads
 
     name, secret = stored_key(venue)
     url = f"https://{venue.settings['base_url']}"
@@ -243,7 +243,7 @@ def test_what_is_no_token_is_refused(venue: CoinbaseRehearsal, told: str) -> Non
 def test_an_unsigned_token_is_refused(venue: CoinbaseRehearsal) -> None:
     name, _ = stored_key(venue)
     claims = jwt.decode(token(venue, "GET", f"{API}/accounts"), options={"verify_signature": False})
-    told = jwt.encode(claims, None, algorithm="none", headers={"kid": name})
+    told = jwt.encode(claims, "", algorithm="none", headers={"kid": name})
     assert ask(venue, "GET", f"{API}/accounts", None, f"Bearer {told}")[0] == 401
 
 

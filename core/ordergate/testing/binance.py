@@ -35,7 +35,7 @@ from ordergate.testing.loopback import FAULTS, LIES, Loopback, Reply, Request
 from ordergate.testing.rehearsal import Rehearsal
 from ordergate.testing.stage import as_sent, seeded, write_key_file
 
-__all__ = ["BinanceRehearsal", "BinanceVenue", "Key", "rehearsal", "serve"]
+__all__ = ["BinanceRehearsal", "BinanceVenue", "Key", "rehearsal", "serve", "signature"]
 
 _FIRST_ID: Final = 30_000_000_000
 _WINDOW: Final = 5_000
@@ -201,8 +201,7 @@ class BinanceVenue:
         told = values.get("signature", "")
         if not told:
             raise _Failure(-1102, "Mandatory parameter 'signature' was not sent, was empty/null, or malformed.")
-        signed = _signed_text(request)
-        right = hmac.new(self.key.secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
+        right = signature(self.key.secret, _signed_text(request))
         if not hmac.compare_digest(right.encode(), told.encode()):
             raise _Failure(-1022, "Signature for this request is not valid.")
         if scope not in self.key.permissions:
@@ -216,6 +215,11 @@ class BinanceVenue:
             raise _Failure(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
         if self.now() - timestamp > window:
             raise _Failure(-1021, "Timestamp for this request is outside of the recvWindow.")
+
+
+def signature(secret: str, text: str) -> str:
+    """What belongs to a request: `text` is its query and then its body, with nothing between them."""
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 # --- questions anybody may ask

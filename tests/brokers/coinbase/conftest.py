@@ -112,7 +112,9 @@ def closing() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def venue(tmp_path: Path, closing: ExitStack) -> CoinbaseRehearsal:
-    return closing.enter_context(rehearsal(tmp_path / "venue"))
+    started = rehearsal(tmp_path / "venue")
+    closing.enter_context(started)
+    return started
 
 
 @pytest.fixture
@@ -180,12 +182,13 @@ KEY = json.dumps({"id": "a-key", "privateKey": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX
 def gate(tmp_path: Path, venue: CoinbaseRehearsal, closing: ExitStack) -> Callable[..., Executor]:
     """gate() is an executor with one account, main, on the rehearsal venue; again, it is one as after a restart."""
 
-    def built(*, clock: Clock | None = None, **settings: Any) -> Executor:
+    def built(*, clock: Clock | None = None, folder: Path = tmp_path, **settings: Any) -> Executor:
+        folder.mkdir(exist_ok=True)
         values = {
             "gate": {"rules": FIVE, **settings},
             "accounts": {"main": {"broker": "coinbase", "coinbase": dict(venue.settings)}},
         }
-        executor = closing.enter_context(Executor.from_values(values, folder=tmp_path, clock=clock))
+        executor = closing.enter_context(Executor.from_values(values, folder=folder, clock=clock))
         closing.callback(lambda: [one.sdk.session.close() for one in executor.setup.brokers["main"]._client])
         return executor
 

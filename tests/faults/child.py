@@ -172,13 +172,13 @@ def disk_freed() -> None:
 
 def speak_while_hanging() -> None:
     """Say `hanging` at the moment the venue stops answering, so that a test can act just then."""
-    real = ordergate_paper._misbehave
+    real = ordergate_paper._hang
 
-    def misbehave(*arguments: Any) -> Any:
+    def hang(*arguments: Any) -> None:
         say("hanging")
-        return real(*arguments)
+        real(*arguments)
 
-    replace(ordergate_paper, "_misbehave", misbehave)
+    replace(ordergate_paper, "_hang", hang)
 
 
 # ---------------------------------------------------------------------------------------------------------- the steps

@@ -62,11 +62,6 @@ class Server(Loopback):
         """The bodies of all requests that could make an order, oldest first."""
         return [json.loads(one.body) for one in self.requests() if self.dialect.action(one) == "place"]
 
-    def tell(self, **answers: Any) -> None:
-        """Say something else from now on; `__` in a name stands for a slash."""
-        assert isinstance(self.dialect, Scripted)
-        self.dialect.answers.update({"/" + name.replace("__", "/"): answer for name, answer in answers.items()})
-
 
 @pytest.fixture
 def order() -> Callable[..., VenueOrder]:

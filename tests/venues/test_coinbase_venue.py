@@ -187,6 +187,14 @@ def test_ccxt_works_with_the_same_settings(venue: CoinbaseRehearsal) -> None:
         exchange.session.close()
 
 
+def test_e01_eight_at_once_with_one_id_make_one_order(
+    venue: CoinbaseRehearsal, crowd: Callable[[int, Callable[[int], Any]], list[Any]]
+) -> None:
+    made = crowd(8, lambda _: placed_id(venue, market_buy()))
+    assert len(set(made)) == 1
+    assert (venue.requests(), len(venue.orders())) == (8, 1)
+
+
 # --- who may ask
 
 
@@ -194,19 +202,10 @@ def stranger() -> Any:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-NOW = int(SystemClock().now())
-
-
 @pytest.mark.parametrize(
     "change",
     [
         {"key": stranger()},
-        {"exp": NOW - 60, "nbf": NOW - 120},
-        {"nbf": NOW + 60, "exp": NOW + 120},
-        {"exp": NOW + 3_600},
-        {"exp": None},
-        {"nbf": None},
-        {"exp": str(NOW + 100)},
         {"uri": f"GET 127.0.0.1{API}/orders"},
         {"uri": f"POST api.coinbase.com{API}/orders"},
         {"uri": None},
@@ -219,12 +218,28 @@ NOW = int(SystemClock().now())
     ],
     ids=lambda change: "-".join(f"{name}" for name in change),
 )
-def test_a_token_that_is_not_for_this_request_by_this_key_and_of_now_is_refused(
+def test_a_token_that_is_not_for_this_request_or_not_by_this_key_is_refused(
     venue: CoinbaseRehearsal, change: dict[str, Any]
 ) -> None:
     told = f"Bearer {token(venue, 'POST', f'{API}/orders', **change)}"
     assert ask(venue, "POST", f"{API}/orders", market_buy(), told) == (401, "Unauthorized\n")
     assert venue.requests() == 1
+    assert venue.orders() == []
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [(-120, -60), (60, 120), (0, 3_600), (-3_600, 60), (0, -1), (0, 0), (None, 60), (-1, None), (0, "soon"), (0, 60.5)],
+)
+def test_a_token_that_is_not_of_now_or_lives_too_long_is_refused(
+    venue: CoinbaseRehearsal, begins: Any, ends: Any
+) -> None:
+    now = int(SystemClock().now())
+    times = {
+        name: now + told if isinstance(told, int | float) else told for name, told in (("nbf", begins), ("exp", ends))
+    }
+    told = f"Bearer {token(venue, 'POST', f'{API}/orders', **times)}"
+    assert ask(venue, "POST", f"{API}/orders", market_buy(), told) == (401, "Unauthorized\n")
     assert venue.orders() == []
 
 
@@ -383,8 +398,9 @@ def test_a_price_that_reaches_a_resting_order_fills_it_and_its_hold_goes(venue: 
     )
     assert usd(venue)["hold"]["value"] == "0"
     assert usd(venue)["available_balance"]["value"] == "959.8"
-    fills = get(venue, f"orders/historical/fills?order_ids={order_id}")["fills"]
-    assert [(fill["size"], fill["price"], fill["commission"]) for fill in fills] == [("0.001", "40000", "0.2")]
+    (fill,) = get(venue, f"orders/historical/fills?order_ids={order_id}")["fills"]
+    assert (fill["size"], fill["price"], fill["commission"]) == ("0.001", "40000", "0.2")
+    assert fill["liquidity_indicator"] == "MAKER"
 
 
 def usd(venue: CoinbaseRehearsal) -> dict[str, Any]:
@@ -666,11 +682,20 @@ def test_a_venue_that_is_started_again_knows_its_key_and_its_orders(tmp_path: Pa
         assert get_public(venue, "market/products/BTC-USD/ticker")["best_ask"] == "51000"
 
 
+@pytest.mark.parametrize("stored", ["", "[]", "{}", '{"name": "a", "privateKey": "b"}', '{"name": "a"}'])
+def test_a_key_file_without_a_key_is_said_to_be_none(tmp_path: Path, stored: str) -> None:
+    path = tmp_path / "coinbase-key.json"
+    path.write_text(stored, encoding="utf-8")
+    path.chmod(0o600)
+    with pytest.raises(InputError, match="holds no key"):
+        rehearsal(tmp_path)
+
+
 def test_what_makes_no_sense_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="use view, trade and transfer"):
         rehearsal(tmp_path, permissions=["withdraw"])
     with pytest.raises(InputError, match="use ES256 or EdDSA"):
         rehearsal(tmp_path, algorithm="HS256")
-    monkeypatch.setattr("ordergate.testing.coinbase.find_spec", lambda name: None)
+    monkeypatch.setattr("ordergate.testing.coinbase_keys.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'ordergate\[rehearse\]'"):
         rehearsal(tmp_path)

@@ -516,7 +516,7 @@ def _trade_rows(placed: paper.Placed) -> list[dict[str, Any]]:
             "commissionAsset": placed.symbol.split("-")[1],
             "time": int(placed.placed_at * 1000),
             "isBuyer": placed.side is Side.BUY,
-            "isMaker": placed.limit is not None,
+            "isMaker": placed.fees == placed.value * placed.maker_fee,
             "isBestMatch": True,
         }
     ]

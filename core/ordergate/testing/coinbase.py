@@ -1,27 +1,28 @@
 """Coinbase Advanced on loopback, for rehearsing: its REST interface in front of a paper venue.
 
 The paper venue is the exchange: funds, holds, fills, minimums, and the promise that a client order id is never used
-twice. This module only authenticates and translates. It speaks TLS with a certificate of its own, checks the token of
-every request as Coinbase does, and speaks of what it cannot do as Coinbase would. It never speaks to a network.
+twice. This module only authenticates and translates. It speaks TLS with a certificate of its own, and checks the token
+of every request as Coinbase does. It never speaks to a network.
 
     with rehearsal(folder) as venue:
         client = RESTClient(base_url=venue.settings["base_url"], ...)
 
-It needs `pip install 'ordergate[rehearse]'`.
+Not imitated, and refused where asked for: order types but `market_market_ioc` and `limit_limit_gtc`, edits, attached
+orders, converting, other portfolios. An order's fills are shown as one. It needs `pip install 'ordergate[rehearse]'`.
+
+Top to bottom: the rehearsal, the dialect, accounts, products and prices, orders, the older interface, reading requests
+and writing answers, lies, routes.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
-import ssl
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,30 +30,18 @@ from attrs import evolve, field, frozen
 
 import ordergate_paper as paper
 from ordergate.amounts import CENT, ZERO, exact, parse_amount, plain, round_down
-from ordergate.clock import SystemClock, iso
+from ordergate.clock import iso
 from ordergate.errors import InputError
-from ordergate.keys import read_key_file
 from ordergate.models import Market, OrderStatus, Receipt, Side, VenueOrder
+from ordergate.testing.coinbase_keys import Key, certificate, check_extra, is_authentic, key_in
 from ordergate.testing.loopback import FAULTS, LIES, Loopback, Reply, Request
 from ordergate.testing.rehearsal import Rehearsal
-from ordergate.testing.stage import as_sent, seeded, write_key_file
+from ordergate.testing.stage import as_sent, seeded
 
 __all__ = ["CoinbaseRehearsal", "CoinbaseVenue", "Key", "rehearsal", "serve"]
 
-_TOKEN_SECONDS: Final = 120
-_LEEWAY: Final = 5.0
 _MOST_CANCELS: Final = 100
 _PREFIX: Final = "/api/v3/brokerage"
-
-
-@frozen(kw_only=True)
-class Key:
-    """An API key as Coinbase knows it: never its private half."""
-
-    name: str
-    algorithm: str
-    public: Any
-    permissions: frozenset[str]
 
 
 @frozen(kw_only=True)
@@ -79,14 +68,14 @@ def rehearsal(
     venue's clock is ahead of this machine's. `algorithm` is ES256 or EdDSA, for a key that is not there yet. `seed` are
     further settings of the paper venue, such as `locked` or `spread`. Raises InputError for what makes no sense.
     """
-    _check_extra()
+    check_extra()
     unknown = set(permissions) - {"view", "trade", "transfer"}
     if unknown:
         raise InputError("permissions", ", ".join(sorted(unknown)), "use view, trade and transfer")
     venue = seeded(folder / "coinbase.db", paper.Imitated.COINBASE, cash=cash, clock_ahead=clock_ahead, seed=seed)
     key_file, ca_file = folder / "coinbase-key.json", folder / "coinbase-ca.pem"
-    dialect = CoinbaseVenue(venue, _key(key_file, algorithm, frozenset(permissions)))
-    server = Loopback(dialect, port=port, tls=_tls(ca_file))
+    dialect = CoinbaseVenue(venue, key_in(key_file, algorithm, frozenset(permissions)))
+    server = Loopback(dialect, port=port, tls=certificate(ca_file))
     return CoinbaseRehearsal(
         settings={"key_file": str(key_file), "base_url": server.address, "ca_file": str(ca_file)},
         orders=lambda: [_on_the_wire(receipt) for receipt in paper.list_orders(venue, 0.0)],
@@ -106,67 +95,6 @@ def rehearsal(
 def serve(folder: Path, port: int) -> CoinbaseRehearsal:
     """The venue on a port of its own, for a person to try a bot against."""
     return rehearsal(folder, port=port)
-
-
-# --- keys and certificates
-
-
-def _check_extra() -> None:
-    """What the extra brings is imported where it is used, so that reading this module needs none of it."""
-    missing = [name for name in ("cryptography", "jwt", "trustme") if find_spec(name) is None]
-    if missing:
-        raise InputError("rehearsal", ", ".join(missing), "run `pip install 'ordergate[rehearse]'`")
-
-
-def _key(path: Path, algorithm: str, permissions: frozenset[str]) -> Key:
-    """The key in the file, which is made where there is none, in the form Coinbase hands its keys out in."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
-    if algorithm not in ("ES256", "EdDSA"):
-        raise InputError("algorithm", algorithm, "use ES256 or EdDSA")
-    clock = SystemClock()
-    private: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-    if path.exists():
-        stored = json.loads(read_key_file(path))
-        name, secret = stored.get("name") or stored["id"], stored["privateKey"]
-        if secret.startswith("-----BEGIN"):
-            algorithm = "ES256"
-            loaded = serialization.load_pem_private_key(secret.encode(), password=None)
-            if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-                raise InputError("key_file", str(path), "it holds another kind of key; move it away")
-            private = loaded
-        else:
-            algorithm = "EdDSA"
-            private = ed25519.Ed25519PrivateKey.from_private_bytes(base64.b64decode(secret)[:32])
-    elif algorithm == "ES256":
-        private = ec.generate_private_key(ec.SECP256R1())
-        name = f"organizations/{uuid.UUID(clock.new_id())}/apiKeys/{uuid.UUID(clock.new_id())}"
-        pem = private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-        stored = {"name": name, "privateKey": pem.decode("ascii")}
-        write_key_file(path, json.dumps(stored, indent=3))
-    else:
-        private = ed25519.Ed25519PrivateKey.generate()
-        name = str(uuid.UUID(clock.new_id()))
-        raw = private.private_bytes_raw() + private.public_key().public_bytes_raw()
-        stored = {"id": name, "privateKey": base64.b64encode(raw).decode("ascii")}
-        write_key_file(path, json.dumps(stored, indent=3))
-    return Key(name=name, algorithm=algorithm, public=private.public_key(), permissions=permissions)
-
-
-def _tls(ca_file: Path) -> ssl.SSLContext:
-    """A certificate for this machine, by an authority that lives as long as this process. Its public half is written
-    to `ca_file`.
-    """
-    import trustme
-
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(ca_file)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
 
 
 # --- the dialect
@@ -238,7 +166,7 @@ class CoinbaseVenue:
         if route is None:
             raise _Failure("NOT_FOUND", f"no route {request.path}")
         if route.scope is not None:
-            if not self._is_authentic(request):
+            if not is_authentic(request, self.key, self.paper.clock.now()):
                 return _UNAUTHORIZED
             if route.scope not in self.key.permissions:
                 raise _Failure("PERMISSION_DENIED", "Missing required scopes")
@@ -257,52 +185,6 @@ class CoinbaseVenue:
             return reply  # it was no answer to begin with, such as a 401
         _TWISTS[lie](answer)
         return evolve(reply, body=_json(answer).body)
-
-    # --------------------------------------------------------------------------------------------- authentication
-
-    def _is_authentic(self, request: Request) -> bool:
-        import jwt
-
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme != "Bearer":
-            return False
-        try:
-            header = jwt.get_unverified_header(token)
-            claims = jwt.decode(
-                token,
-                self.key.public,
-                algorithms=[self.key.algorithm],
-                # The times are checked below, by the venue's own clock.
-                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
-            )
-        except jwt.PyJWTError:
-            return False
-        named = header.get("kid") == self.key.name == claims.get("sub")
-        return named and self._is_for(request, claims) and self._is_current(claims) and _is_issued_well(claims)
-
-    def _is_for(self, request: Request, claims: Mapping[str, Any]) -> bool:
-        """The token names the very method, host, port and path; not the query."""
-        target = f"{request.method} {request.headers.get('host', '')}{request.path}"
-        uris = claims.get("uris") if "uri" not in claims else [claims["uri"]]
-        return isinstance(uris, list) and target in uris
-
-    def _is_current(self, claims: Mapping[str, Any]) -> bool:
-        begins, ends, now = claims.get("nbf"), claims.get("exp"), self.paper.clock.now()
-        if type(begins) is not int or type(ends) is not int:
-            return False
-        return begins - _LEEWAY <= now < ends + _LEEWAY and ends - begins <= _TOKEN_SECONDS and ends > begins
-
-
-def _is_issued_well(claims: Mapping[str, Any]) -> bool:
-    """By either of the two issuers in use, each with the audience that goes with it."""
-    audience = claims.get("aud")
-    match claims.get("iss"):
-        case "cdp":
-            return audience in (None, ["cdp_service"], "cdp_service")
-        case "coinbase-cloud":
-            return audience == ["retail_rest_api_proxy"]
-        case _:
-            return False
 
 
 # --- what is asked, and what is answered
@@ -688,7 +570,7 @@ def _fill_row(venue: CoinbaseVenue, placed: paper.Placed) -> dict[str, Any]:
         "commission": order["total_fees"],
         "product_id": placed.symbol,
         "sequence_timestamp": order["created_time"],
-        "liquidity_indicator": "TAKER" if placed.limit is None else "MAKER",
+        "liquidity_indicator": "MAKER" if placed.fees == placed.value * placed.maker_fee else "TAKER",
         "size_in_quote": False,
         "user_id": venue.portfolio,
         "side": order["side"],

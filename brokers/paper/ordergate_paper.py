@@ -193,6 +193,10 @@ class PaperVenue:
 # --- hooks
 
 _THRESHOLD_SOURCE: Final = "ordergate's own choice: under it this venue's fees eat a position"
+_RESTS_ON: Final = (
+    "the venue's own file: an order is in it or was never taken, and one that comes after its send-by time is rejected "
+    "there (written and tested by this project)"
+)
 _PROFILES: Final = {
     Imitated.COINBASE: BrokerProfile(
         venue="paper (coinbase)",
@@ -202,6 +206,7 @@ _PROFILES: Final = {
         fees_from=FeesFrom.INSIDE,
         id_promise=IdPromise.ALWAYS_UNIQUE,
         absence=Absence.LOOKUP,
+        rests_on=_RESTS_ON,
     ),
     Imitated.KRAKEN: BrokerProfile(
         venue="paper (kraken)",
@@ -211,6 +216,7 @@ _PROFILES: Final = {
         fees_from=FeesFrom.ON_TOP,
         id_promise=IdPromise.UNIQUE_WHILE_OPEN,
         absence=Absence.LOOKUP,
+        rests_on=_RESTS_ON,
     ),
     Imitated.BINANCE: BrokerProfile(
         venue="paper (binance)",
@@ -220,6 +226,7 @@ _PROFILES: Final = {
         fees_from=FeesFrom.INSIDE,
         id_promise=IdPromise.UNIQUE_WHILE_OPEN,
         absence=Absence.LOOKUP,
+        rests_on=_RESTS_ON,
     ),
 }
 _BUYS_BY_AMOUNT: Final = frozenset({Imitated.KRAKEN, Imitated.BINANCE})

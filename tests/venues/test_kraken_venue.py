@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -44,7 +45,7 @@ class Caller:
             client.request(method, path, body, dict(headers))
             return json.loads(client.getresponse().read(), parse_float=Decimal)
 
-    def ask(self, name: str, *, as_json: bool = False, nonce: object = None, **fields: object) -> Any:
+    def ask(self, name: str, *, as_json: bool = False, nonce: object = None, **fields: Any) -> Any:
         """The whole answer of a private method."""
         self.nonce += 1
         told = self.nonce if nonce is None else nonce
@@ -55,21 +56,21 @@ class Caller:
         headers = {"API-Key": self.key, "API-Sign": sign, "Content-Type": kind}
         return self.raw("POST", f"/0/private/{name}", body, headers)
 
-    def result(self, name: str, **fields: object) -> Any:
+    def result(self, name: str, **fields: Any) -> Any:
         answer = self.ask(name, **fields)
         assert answer["error"] == [], answer
         return answer["result"]
 
-    def error(self, name: str, **fields: object) -> str:
+    def error(self, name: str, **fields: Any) -> str:
         answer = self.ask(name, **fields)
         assert "result" not in answer
         (text,) = answer["error"]
         return str(text)
 
-    def public(self, name: str, **fields: object) -> Any:
+    def public(self, name: str, **fields: Any) -> Any:
         return self.raw("GET", f"/0/public/{name}?{urlencode(fields)}", b"", {})
 
-    def buy(self, **fields: object) -> Any:
+    def buy(self, **fields: Any) -> Any:
         return self.result("AddOrder", **{**BUY, **fields})["txid"][0]
 
 
@@ -321,7 +322,7 @@ def test_a_market_buy_by_amount_as_bots_send_it(call: Caller, venue: KrakenRehea
     call.buy(volume="0.001", oflags="", pair="XXBTZUSD")
 
     (receipt,) = venue.orders()
-    assert (receipt.amount, receipt.filled_value, receipt.status) == (Decimal("0.001"), 50, OrderStatus.FILLED)
+    assert (receipt.amount, receipt.filled_value, receipt.status) == (Decimal("0.001"), Decimal(50), OrderStatus.FILLED)
     assert call.error("AddOrder", **{**BUY, "volume": "1", "oflags": ""}) == "EOrder:Insufficient funds"
 
 
@@ -535,8 +536,8 @@ def test_answers_have_the_shape_of_recorded_ones(call: Caller) -> None:
     kept = recorded("asset_pairs")["XBTUSDT"]
     margin = [": no long_position_limit", ": no short_position_limit"]  # there is no margin at the rehearsed one
     assert differences(pair, kept) == margin
-    same = ("altname", "wsname", "base", "quote", "cost_decimals", "pair_decimals", "lot_decimals", "ordermin")
-    same = (*same, "costmin", "tick_size", "status")
+    names = ("altname", "wsname", "base", "quote", "cost_decimals", "pair_decimals", "lot_decimals", "ordermin")
+    same = {*names, "costmin", "tick_size", "status"}
     assert {name: pair[name] for name in same} == {name: kept[name] for name in same}
 
 
@@ -608,7 +609,7 @@ def test_c03_late_arrival_is_refused_by_the_deadline_of_the_order(tmp_path: Path
         for passes, taken in ((0.0, 1), (40.0, 1)):
             venue.fail("late")
             with pytest.raises((OSError, http.client.HTTPException)):
-                call.ask("AddOrder", **BUY, deadline=deadline(30))
+                call.result("AddOrder", **BUY, deadline=deadline(30))
             clock.ahead += passes
             venue.clear()
             assert len(venue.orders()) == taken
@@ -642,9 +643,7 @@ def test_every_action_has_its_name(call: Caller, venue: KrakenRehearsal) -> None
 
 
 def test_krakenex_works_against_it(venue: KrakenRehearsal) -> None:
-    import krakenex
-
-    client = krakenex.API()
+    client = import_module("krakenex").API()
     with closing(client):
         client.load_key(venue.settings["key_file"])
         client.uri = venue.settings["base_url"]
@@ -658,11 +657,9 @@ def test_krakenex_works_against_it(venue: KrakenRehearsal) -> None:
 
 
 def test_ccxt_works_against_it(venue: KrakenRehearsal) -> None:
-    import ccxt
-
     caller = Caller(venue)
     base = venue.settings["base_url"]
-    client = ccxt.kraken({
+    client = import_module("ccxt").kraken({
         "apiKey": caller.key,
         "secret": caller.secret,
         "enableRateLimit": False,

@@ -1,9 +1,18 @@
-"""`venue paper`: drive the paper venue, as the market and its own staff would."""
+"""`venue paper`: drive the paper venue, as the market and its own staff would. `venue kraken` and its like: stand an
+exchange up on loopback, in front of a paper venue, for bots to be tried at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import errno
+import json
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from attrs import define, field
@@ -15,6 +24,7 @@ from ordergate.errors import BrokerError, InputError
 
 if TYPE_CHECKING:
     from ordergate.models import Receipt
+    from ordergate.testing.rehearsal import Rehearsal
     from ordergate_paper import PaperVenue
 
 __all__ = ["venue"]
@@ -169,3 +179,100 @@ def _receipts(title: str, receipts: Sequence[Receipt]) -> Table:
     ]
     columns = ("symbol", "side", "status", "filled", "value", "fees", "limit", "id on the wire")
     return Table(columns, rows, title=title, right=frozenset(columns[3:7]))
+
+
+# ------------------------------------------------------------------------------------------ exchanges on loopback
+
+_STANDING: Final = {"kraken": "kraken", "coinbase": "coinbase", "binance": "ccxt"}
+"""The exchanges, and the broker that speaks to each."""
+_ACCOUNT: Final = "rehearsal"
+
+
+def _standing(name: str) -> click.Command:
+    @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Its port; a free one when left out.")
+    @click.option("--folder", metavar="DIR", help=f"Where its files are kept; rehearsal-{name} when left out.")
+    @shared
+    @click.pass_obj
+    def command(face: Face, *, port: int, folder: str | None) -> int:
+        path = Path(folder or f"rehearsal-{name}").absolute()
+        with _started(name, path, port) as made, _until_told() as told:
+            data = _where(name, path, made)
+            code = face.show(Answer(data=data, page=lambda: _where_page(data)))
+            told.wait()
+        return code
+
+    return click.command(name, help=f"Stand {name.capitalize()} up on loopback until Ctrl-C; see docs/rehearse.md.")(
+        command
+    )
+
+
+@contextmanager
+def _started(name: str, folder: Path, port: int) -> Iterator[Any]:
+    module = import_module(f"ordergate.testing.{name}")
+    from ordergate.testing.control import Control
+
+    try:
+        made = module.serve(folder, port)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise InputError("port", port, f"{error.strerror}; name another, or leave it out for a free one") from error
+        raise
+    with made:
+        made.server.control = Control(made, made.server)
+        yield made
+
+
+@contextmanager
+def _until_told() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, instead of what they do otherwise."""
+    told = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: told.set()) for number in numbers]
+    try:
+        yield told
+    finally:
+        for number, was in zip(numbers, before, strict=True):
+            signal.signal(number, was)
+
+
+def _where(name: str, folder: Path, made: Any) -> dict[str, Any]:
+    return {
+        "venue": name,
+        "port": made.server.port,
+        "folder": str(folder),
+        "control": f"{'http' if name != 'coinbase' else 'https'}://{made.server.address}/rehearsal",
+        "config": _config(name, made),
+        "faults": sorted(made.faults),
+        "notes": list(made.notes),
+    }
+
+
+def _config(name: str, made: Rehearsal) -> str:
+    """What to put into the config, as TOML. Texts in JSON are texts in TOML too."""
+    gate = {**made.gate, **({"at_par": list(made.at_par)} if made.at_par else {})}
+    broker = _STANDING[name]
+    tables = {
+        "gate": gate,
+        f"accounts.{_ACCOUNT}": {"broker": broker},
+        f"accounts.{_ACCOUNT}.{broker}": made.settings,
+    }
+    return "\n".join(
+        f"[{table}]\n" + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+        for table, values in tables.items()
+        if values
+    )
+
+
+def _where_page(data: dict[str, Any]) -> Page:
+    return [
+        Line(f"{data['venue'].capitalize()} stands on port {data['port']} of this machine. Ctrl-C ends it.", "good"),
+        Line(""),
+        *map(Line, data["config"].splitlines()),
+        Line(""),
+        Pairs((("files", data["folder"]), ("tell it things at", data["control"]))),
+        *(Line(note, "warn") for note in data["notes"]),
+    ]
+
+
+for _name in _STANDING:
+    venue.add_command(_standing(_name))

@@ -21,7 +21,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
@@ -149,10 +149,11 @@ def connect(settings: Settings) -> Client:
 @hookimpl
 def get_account(client: Client) -> AccountReport:
     with client.asking() as line:
-        holdings, identity = client.venue.holdings(line.exchange)
+        identity = client.identity(line)
+        holdings = client.venue.holdings(line.exchange)
         resting = client.venue.resting(line.exchange)
     return AccountReport(
-        identity=identity or client.fingerprint,
+        identity=identity,
         holdings=tuple(holding for holding in holdings if holding.total),
         open_orders=tuple(_open_order(client.venue, one) for one in resting),
     )
@@ -160,11 +161,11 @@ def get_account(client: Client) -> AccountReport:
 
 @hookimpl
 def get_prices(client: Client, symbols: Sequence[str]) -> list[Price]:
-    names = {_theirs(symbol): symbol for symbol in symbols}
-    if not names:
-        return []
     with client.asking() as line:
         exchange, dated = line.exchange, exchange_has(line.exchange, "fetchBidsAsks")
+        names = {_theirs(symbol): symbol for symbol in symbols if _theirs(symbol) in exchange.markets}
+        if not names:
+            return []
         if dated:
             found = exchange.fetch_bids_asks(list(names))
         elif exchange_has(exchange, "fetchTickers"):
@@ -272,7 +273,9 @@ def get_time(client: Client) -> float | None:
     with client.asking() as line:
         if not exchange_has(line.exchange, "fetchTime"):
             return None
-        return float(line.exchange.fetch_time()) / 1000
+        told = float(line.exchange.fetch_time()) / 1000
+    # Some tell whole seconds, and are then half a second further on average.
+    return told + 0.5 if told.is_integer() else told
 
 
 @hookimpl
@@ -282,7 +285,8 @@ def list_orders(client: Client, since: float) -> list[Receipt]:
         raise BrokerError(f"{client.settings.exchange} has no list of all orders that this broker reads")
     with client.asking() as line:
         listed = client.venue.orders_since(line.exchange, since)
-        return [_receipt_of(client.venue, None, one) for one in listed]
+        # Some count in whole seconds, and some by when an order was closed.
+        return [_receipt_of(client.venue, None, one) for one in listed if one["timestamp"] + 1 > since * 1000]
 
 
 @hookimpl
@@ -331,13 +335,16 @@ class Client:
     clock: Clock = field(factory=SystemClock, repr=False)
     _idle: deque[_Line] = field(factory=lambda: deque(maxlen=_IDLE), init=False, repr=False)
     _loaded: list[tuple[float, Any]] = field(factory=list, init=False, repr=False)
+    _identity: list[str] = field(factory=list, init=False, repr=False)
     _loading: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
-    @property
-    def fingerprint(self) -> str:
-        """The identity of funds whose venue has no name for them: told by the key, which stays secret all the same."""
-        text = f"{self.settings.exchange}\n{self.keys['apiKey']}" if "apiKey" in self.keys else str(sorted(self.keys))
-        return f"{self.settings.exchange}:key:{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    def identity(self, line: _Line) -> str:
+        """The venue's own name for the funds, asked once; a print of the key where it has none."""
+        if not self._identity:
+            told = self.venue.identity(line.exchange) if self.venue.identity else None
+            key = next(iter(self.keys.values()))
+            self._identity.append(told or f"{self.settings.exchange}-key-{_print(key)}")
+        return self._identity[0]
 
     @contextmanager
     def asking(self) -> Iterator[_Line]:
@@ -389,6 +396,11 @@ class Client:
             text = text.replace(secret, "***")
         return text
 
+    def close(self) -> None:
+        """Close the connections that are kept for further calls; they open again when they are needed."""
+        for line in tuple(self._idle):
+            line.exchange.session.close()
+
     # ------------------------------------------------------------------------------------------------------- its lines
 
     def _take(self) -> _Line:
@@ -413,6 +425,10 @@ class Client:
                 self._loaded[:] = [(now, source)]
         elif line.exchange.markets is not kept[1].markets:
             _share(kept[1], line.exchange)
+
+
+def _print(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _share(source: Any, exchange: Any) -> None:
@@ -473,7 +489,11 @@ def _guard(line: _Line, client: Client) -> None:
         if line.send is not None:
             line.send.let_out(url, body)
         line.status, line.body, line.retry_after = 0, "", ""
-        return fetch(url, method, headers, body)
+        answer = fetch(url, method, headers, body)
+        if line.send is None and (not isinstance(answer, dict | list) or answer == {}):
+            # To ccxt an answer that says nothing is an account without money, or a market without orders.
+            raise BrokerError(f"{exchange.id} answered with HTTP {line.status} and nothing that can be read")
+        return answer
 
     def heard(code: int, *rest: Any) -> Any:
         _, _, _, headers, body, *_ = rest
@@ -692,7 +712,9 @@ def _taken(venue: Venue, order: VenueOrder, answer: Mapping[str, Any]) -> Receip
 
 
 def _seen_since(client: Client, line: _Line, order: VenueOrder, taken: Receipt) -> Receipt:
-    """What the venue shows of an order it has just taken, or the bare fact that it took it."""
+    """What the venue shows of an order it has just taken, or the bare fact that it took it. Raises BrokerError where
+    the two contradict.
+    """
     line.send = None
     line.exchange.timeout = 2000
     try:
@@ -701,7 +723,9 @@ def _seen_since(client: Client, line: _Line, order: VenueOrder, taken: Receipt) 
         return taken
     finally:
         line.exchange.timeout = int(_ANSWERS_WITHIN * 1000)
-    return seen if seen is not None and seen.order_id == taken.order_id else taken
+    if seen is not None and seen.order_id != taken.order_id:
+        raise BrokerError(f"the answer named order {taken.order_id}, and under its id stands {seen.order_id}")
+    return seen or taken
 
 
 def _found(venue: Venue, exchange: Any, order: VenueOrder) -> Receipt | None:
@@ -774,8 +798,11 @@ def _no_deadline(order: VenueOrder, now: float) -> dict[str, object]:  # noqa: A
     return {}
 
 
-def _holdings(exchange: Any) -> tuple[list[Holding], str]:
+def _holdings(exchange: Any, rows: str = "") -> list[Holding]:
+    """`rows` is where the venue's answer lists them; without that word an account that is not shown looks empty."""
     balance = exchange.fetch_balance()
+    if rows and rows not in balance["info"]:
+        raise BrokerError(f"{exchange.id} answered without any balances")
     found = []
     for code, total in balance["total"].items():
         free, used = balance["free"].get(code), balance["used"].get(code)
@@ -784,7 +811,7 @@ def _holdings(exchange: Any) -> tuple[list[Holding], str]:
             found.append(Holding(currency=code, available=ZERO, locked=_decimal(total)))
         else:
             found.append(Holding(currency=code, available=max(ZERO, _decimal(free)), hold=max(ZERO, _decimal(used))))
-    return found, ""
+    return found
 
 
 def _resting(exchange: Any) -> list[Any]:
@@ -908,47 +935,59 @@ _KRAKEN_REFUSES: Final = (
 
 
 def _kraken_deadline(order: VenueOrder, now: float) -> dict[str, object]:
-    """The moment after which the engine takes it no more; Kraken wants it 2 to 60 seconds ahead."""
-    return {"deadline": iso(min(max(order.send_by, now + 2.5), now + 59))}
+    """The moment after which the engine takes it no more. Kraken wants it 2 to 60 seconds ahead when it arrives, so an
+    order that leaves at the last moment needs more than the send-by time.
+    """
+    return {"deadline": iso(min(order.send_by + 2.5, now + 59))}
 
 
-def _kraken_holdings(exchange: Any) -> tuple[list[Holding], str]:
+def _kraken_identity(exchange: Any) -> str | None:
+    """A print of the account's own number, which all of its keys share."""
+    number = exchange.privatePostGetApiKeyInfo()["result"].get("iban")
+    return f"kraken-account-{_print(number)}" if isinstance(number, str) and number else None
+
+
+def _kraken_holdings(exchange: Any) -> list[Holding]:
     """`BTC.F`, `SOL.S` and the like are staked, lent or pending: worth what the plain one is, and not to be sold."""
-    balance = exchange.fetch_balance()
-    available, hold, locked = ({} for _ in range(3))  # type: dict[str, Decimal], dict[str, Decimal], dict[str, Decimal]
-    for code, total in balance["total"].items():
-        stem, dot, _ = code.partition(".")
+    found: dict[str, Holding] = {}
+    for one in _holdings(exchange, "result"):
+        stem, dot, _ = one.currency.partition(".")
+        seen = found.get(stem, Holding(currency=stem, available=ZERO))
         if dot:
-            locked[stem] = locked.get(stem, ZERO) + _decimal(total)
-        elif code != "KFEE":  # a credit for fees, no money
-            available[stem] = max(ZERO, _decimal(balance["free"].get(code)))
-            hold[stem] = max(ZERO, _decimal(balance["used"].get(code)))
-    return [
-        Holding(
-            currency=code, available=available.get(code, ZERO), hold=hold.get(code, ZERO), locked=locked.get(code, ZERO)
-        )
-        for code in {**available, **locked}
-    ], ""
+            found[stem] = evolve(seen, locked=seen.locked + one.total)
+        elif stem != "KFEE":  # a credit for fees, no money
+            found[stem] = evolve(seen, available=one.available, hold=one.hold)
+    return list(found.values())
+
+
+def _kraken_resting(exchange: Any, **query: str) -> list[Any]:
+    """All open orders. To ccxt's own call an answer that lists none is the same as one that is none."""
+    told = exchange.privatePostOpenOrders(query)["result"]["open"]
+    return [exchange.parse_order({"id": txid, **one}) for txid, one in told.items()]
 
 
 def _kraken_look(exchange: Any, order: VenueOrder, wire_id: str) -> list[Any]:  # noqa: ARG001 - the id says it all
     """Open ones, then closed ones: an order that closes between the two questions is seen by the second."""
-    by_id = {"clientOrderId": wire_id}
-    return [
-        *exchange.fetch_open_orders(None, None, None, by_id),
-        *exchange.fetch_closed_orders(None, None, None, by_id),
-    ]
+    return [*_kraken_resting(exchange, cl_ord_id=wire_id), *_kraken_closed(exchange, cl_ord_id=wire_id)]
 
 
 def _kraken_since(exchange: Any, since: float) -> list[Any]:
-    moment = int(since * 1000)
-    found = exchange.fetch_open_orders(None, moment)
-    for offset in range(0, 1000, 50):
-        page = exchange.fetch_closed_orders(None, moment, None, {"ofs": str(offset)})
-        found += page
-        if len(page) < 50:
-            return list({one["id"]: one for one in found}.values())
-    raise BrokerError("kraken shows over a thousand closed orders since then")
+    listed = [*_kraken_resting(exchange), *_kraken_closed(exchange, start=str(int(since)))]
+    return list({one["id"]: one for one in listed}.values())
+
+
+def _kraken_closed(exchange: Any, **query: str) -> list[Any]:
+    """All pages of the closed orders. ccxt's own call reads the first, and not how many there are."""
+    found: dict[str, Any] = {}
+    for _ in range(100):
+        page = exchange.privatePostClosedOrders({**query, "ofs": str(len(found))})["result"]
+        more = {txid: exchange.parse_order({"id": txid, **one}) for txid, one in page["closed"].items()}
+        found |= more
+        if len(found) >= int(page["count"]):
+            return list(found.values())
+        if not more:
+            break
+    raise BrokerError("kraken did not show all closed orders")
 
 
 def _kraken_terms(one: Mapping[str, Any]) -> Terms:
@@ -1041,7 +1080,12 @@ _COINBASE_REFUSES: Final = frozenset(
 )
 
 
-def _coinbase_holdings(exchange: Any) -> tuple[list[Holding], str]:
+def _coinbase_identity(exchange: Any) -> str:
+    """The portfolio that the key is bound to."""
+    return str(exchange.v3PrivateGetBrokerageKeyPermissions()["portfolio_uuid"])
+
+
+def _coinbase_holdings(exchange: Any) -> list[Holding]:
     """From the rows themselves: wallets that are not ready, vaults and staked ones are locked."""
     told = exchange.fetch_balance({"v3": True})["info"]
     if told.get("has_next"):
@@ -1059,10 +1103,7 @@ def _coinbase_holdings(exchange: Any) -> tuple[list[Holding], str]:
             hold=seen.hold + (hold if usable else ZERO),
             locked=seen.locked + (ZERO if usable else free + hold),
         )
-    portfolios = {str(row.get("retail_portfolio_id") or "") for row in told["accounts"]} - {""}
-    if len(portfolios) != 1:
-        portfolios = {str(exchange.v3PrivateGetBrokerageKeyPermissions()["portfolio_uuid"])}
-    return list(found.values()), f"coinbase:{portfolios.pop()}"
+    return list(found.values())
 
 
 def _coinbase_pages(exchange: Any, **query: object) -> list[Any]:
@@ -1172,20 +1213,41 @@ def _binance_deadline(order: VenueOrder, now: float) -> dict[str, object]:
     return {"recvWindow": max(1, min(60_000, int((order.send_by - now) * 1000)))}
 
 
-def _binance_holdings(exchange: Any) -> tuple[list[Holding], str]:
-    balance = exchange.fetch_balance({"type": "spot"})
-    found = [
-        Holding(currency=code, available=_decimal(free), hold=_decimal(balance["used"].get(code)))
-        for code, free in balance["free"].items()
-    ]
-    uid = balance["info"].get("uid")
-    return found, f"binance:{uid}" if uid else ""
+def _binance_identity(exchange: Any) -> str | None:
+    uid = exchange.privateGetAccount().get("uid")
+    return f"binance-account-{uid}" if uid else None
+
+
+def _binance_holdings(exchange: Any) -> list[Holding]:
+    return _holdings(exchange, "balances")
 
 
 def _binance_look(exchange: Any, order: VenueOrder, wire_id: str) -> list[Any]:
-    with suppress(_not_found(exchange)):
-        return [exchange.fetch_order("", _theirs(order.symbol), {"origClientOrderId": wire_id})]
-    return []
+    name = _theirs(order.symbol)
+    try:
+        one = exchange.fetch_order("", name, {"origClientOrderId": wire_id})
+    except _not_found(exchange):
+        return []
+    return [_with_fees(exchange, name, one)]
+
+
+def _with_fees(exchange: Any, name: str, one: dict[str, Any]) -> dict[str, Any]:
+    """An order that is looked up does not tell its fees; its fills do."""
+    if not _decimal(one["info"].get("executedQty")):
+        return one
+    fills = exchange.fetch_my_trades(name, None, 1000, {"orderId": one["id"]})
+    return {**one, "fee": None, "fees": [fill["fee"] for fill in fills if fill.get("fee")]}
+
+
+def _binance_since(exchange: Any, since: float) -> list[Any]:
+    """Binance lists orders of one market at a time: those of what is held now, and whatever still rests."""
+    held = {one.currency for one in _binance_holdings(exchange) if one.total}
+    names = [name for name, market in exchange.markets.items() if market["spot"] and market["base"] in held]
+    found = [one for name in names if name.endswith(_MONEY) for one in exchange.fetch_orders(name, int(since * 1000))]
+    return list({one["id"]: one for one in [*found, *exchange.fetch_open_orders()]}.values())
+
+
+_MONEY: Final = ("/USDT", "/USDC", "/USD", "/EUR")
 
 
 def _not_found(exchange: Any) -> Any:
@@ -1263,7 +1325,8 @@ class Venue:
     """Of ccxt: spot markets alone, and no question before an order."""
     refusal: Callable[[int, Any], tuple[str, str] | None] = _no_refusal
     lasts_until: Callable[[VenueOrder, float], dict[str, object]] = _no_deadline
-    holdings: Callable[[Any], tuple[list[Holding], str]] = _holdings
+    identity: Callable[[Any], str | None] | None = None
+    holdings: Callable[[Any], list[Holding]] = _holdings
     resting: Callable[[Any], Iterable[Mapping[str, Any]]] = _resting
     look: Callable[[Any, VenueOrder, str], Iterable[Mapping[str, Any]]] = _look
     orders_since: Callable[[Any, float], Iterable[Mapping[str, Any]]] | None = None
@@ -1309,7 +1372,7 @@ VENUES: Final[Mapping[str, Venue]] = {
         cancels_by="clientOrderId",
         id_promise=IdPromise.UNIQUE_WHILE_OPEN,
         absence=Absence.LOOKUP,
-        honoured=5.0,  # a deadline must be 2 s ahead, and clocks may differ by as much
+        honoured=6.0,  # a deadline is 2.5 s after the send-by time, and clocks may differ by two
         rests_on="documented: the engine takes no order after its deadline, and open and closed orders are found by "
         "cl_ord_id; reported, not documented: for how long closed ones are",
         maker_fee=_figure("0.004", "Kraken Pro spot fee schedule, lowest tier", "2026-10-01"),
@@ -1318,7 +1381,9 @@ VENUES: Final[Mapping[str, Venue]] = {
         rising_nonces=True,
         refusal=_kraken_refusal,
         lasts_until=_kraken_deadline,
+        identity=_kraken_identity,
         holdings=_kraken_holdings,
+        resting=_kraken_resting,
         look=_kraken_look,
         orders_since=_kraken_since,
         terms=_kraken_terms,
@@ -1330,7 +1395,7 @@ VENUES: Final[Mapping[str, Venue]] = {
         id_field="client_order_id",
         id_promise=IdPromise.ALWAYS_UNIQUE,
         absence=Absence.LOOKUP,
-        honoured=125.0,  # a signed request lives for 120 s
+        honoured=180.0,  # a signed request lives for 120 s, on clocks that may differ
         rests_on="documented: a request's token is good for 120 s, and an id makes one order; inferred: the listing of "
         "orders shows every one by then, as there is no search by id",
         fee_threshold=_figure("5", _THRESHOLD, "2026-11-22"),
@@ -1338,6 +1403,7 @@ VENUES: Final[Mapping[str, Venue]] = {
         taker_fee=_figure("0.009", "Coinbase Advanced fee tiers, 'Intro'", "2026-09-17"),
         fees_from=FeesFrom.INSIDE,
         refusal=_coinbase_refusal,
+        identity=_coinbase_identity,
         holdings=_coinbase_holdings,
         resting=_coinbase_resting,
         look=_coinbase_look,
@@ -1360,8 +1426,10 @@ VENUES: Final[Mapping[str, Venue]] = {
         options={**_SPOT, "fetchCurrencies": False, "warnOnFetchOpenOrdersWithoutSymbol": False},
         refusal=_binance_refusal,
         lasts_until=_binance_deadline,
+        identity=_binance_identity,
         holdings=_binance_holdings,
         look=_binance_look,
+        orders_since=_binance_since,
         terms=_binance_terms,
         market=_binance_market,
         permissions=_binance_permissions,

@@ -235,7 +235,7 @@ def test_a_token_that_is_not_of_now_or_lives_too_long_is_refused(
     venue: CoinbaseRehearsal, begins: Any, ends: Any
 ) -> None:
     now = int(SystemClock().now())
-    times = {
+    times: dict[str, Any] = {
         name: now + told if isinstance(told, int | float) else told for name, told in (("nbf", begins), ("exp", ends))
     }
     told = f"Bearer {token(venue, 'POST', f'{API}/orders', **times)}"

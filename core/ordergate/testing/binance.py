@@ -697,7 +697,10 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
 
 
 def _signed_text(request: Request) -> str:
-    """What a signature is over: the query and then the body, without the signature itself."""
+    """What a signature is over: the query and then the body, without the signature itself.
+
+    The query is written anew from its parts, as ccxt encodes it.
+    """
     query = urlencode([(name, value) for name, values in request.query.items() for value in values], quote_via=quote)
     return re.sub(r"&?signature=[^&]*", "", query + request.body.decode("ascii"))
 

@@ -86,7 +86,7 @@ def rehearsal(
         set_price=lambda symbol, price: paper.set_price(venue, symbol, price),
         close=server.close,
         faults=frozenset(FAULTS) | dialect.lies,
-        notes=("cancelled, filled and unknown orders are all gone to a cancel",),
+        notes=("a cancel of an order that is done is answered like one of an order that never was",),
         dialect=dialect,
         server=server,
     )

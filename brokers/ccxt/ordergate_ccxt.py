@@ -197,7 +197,7 @@ def place_order(client: Client, order: VenueOrder) -> Receipt:
     """Send once. Rejected only for answers that the table lists; everything else after the first byte is raised."""
     with client.sending(order) as (line, send):
         try:
-            answer = line.exchange.create_order(*_terms_of(client, line.exchange, order))
+            answer = _create(client, line.exchange, order)
         except (client.sdk.BaseError, *_ODD_ANSWER) as error:
             refusal = client.venue.refusal(line.status, line.read()) if send.arrived else None
             if refusal is not None:
@@ -641,8 +641,8 @@ def _number(text: str) -> Decimal | None:
         return None
 
 
-def _terms_of(client: Client, exchange: Any, order: VenueOrder) -> tuple[Any, ...]:
-    """The arguments of ccxt's `create_order`. Raises NotSent for what this exchange cannot be told exactly."""
+def _create(client: Client, exchange: Any, order: VenueOrder) -> Any:
+    """Have ccxt send it. Raises NotSent for what this exchange cannot be told exactly."""
     venue, side = client.venue, order.side.value
     name = _theirs(order.symbol)
     if name not in exchange.markets:
@@ -650,11 +650,12 @@ def _terms_of(client: Client, exchange: Any, order: VenueOrder) -> tuple[Any, ..
     params = {venue.id_param: venue.on_wire(order.client_order_id), **venue.lasts_until(order, client.clock.now())}
     if order.amount is not None:
         limit = None if order.limit is None else plain(order.limit)
-        return name, "market" if limit is None else "limit", side, plain(order.amount), limit, params
+        kind = "market" if limit is None else "limit"
+        return exchange.create_order(name, kind, side, plain(order.amount), limit, params)
     # Elsewhere the amount to spend would be taken for an amount to buy.
     if order.spend is None or order.limit is not None or not exchange_has(exchange, "createMarketBuyOrderWithCost"):
         raise NotSent(f"{exchange.id} takes no market order that names what to spend; name an amount and a limit")
-    return name, "market", side, None, None, {**params, "cost": plain(order.spend)}
+    return exchange.create_market_buy_order_with_cost(name, plain(order.spend), params)
 
 
 def exchange_has(exchange: Any, ability: str) -> bool:

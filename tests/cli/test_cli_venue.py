@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,12 @@ import pytest
 from attrs import frozen
 
 import ordergate_paper as paper
+from ordergate import Executor
 from ordergate.cli import commands
+from ordergate.cli import venue as venue_command
 from ordergate.testing import kraken
 from ordergate.testing.control import Control
-from ordergate.testing.loopback import Loopback
+from ordergate.testing.loopback import ACTIONS, FAULTS, LIES, Loopback
 
 PATIENCE = 60
 
@@ -98,7 +103,7 @@ def test_what_it_prints_is_a_config_for_the_account(stand: Callable[..., Standin
     assert {"cut", "late", "no_id"} <= set(venue.data["faults"])
 
 
-def test_its_page_says_the_same_to_people(stand: Callable[..., Standing], tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_named(stand: Callable[..., Standing], tmp_path: Path) -> None:
     taken = stand("kraken").data["port"]
     words = [sys.executable, "-m", "ordergate", "venue", "kraken", "--folder", str(tmp_path / "venue")]
 
@@ -210,3 +215,52 @@ def test_a_venue_that_nobody_drives_has_no_such_page(tmp_path: Path) -> None:
         assert isinstance(made.server, Loopback)
         client.request("GET", "/rehearsal")
         assert client.getresponse().status == 404
+
+
+# --- docs/rehearse.md
+
+PAGE = (Path(__file__).parents[2] / "docs" / "rehearse.md").read_text(encoding="utf-8")
+
+
+def shell_lines() -> list[list[str]]:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+
+
+def test_every_command_of_the_page_is_run(stand: Callable[..., Standing]) -> None:
+    first, *curls = shell_lines()
+    assert (first[:3], first[3:]) == (["ordergate", "venue", "kraken"], ["--port", "8411", "--folder", "rehearsal"])
+    venue = stand("kraken", "--port", "0")
+
+    for words in curls:
+        assert words[:3] == ["curl", "-s", "http://127.0.0.1:8411/rehearsal"]
+        options = dict(zip(words[3::2], words[4::2], strict=True))
+        if options:
+            name, _, value = options.pop("-H").partition(": ")
+            body = options.pop("-d").encode()
+            status, _ = venue.ask("POST", body, **{name.replace("-", "_"): value})
+        else:
+            status, _ = venue.ask()
+        assert (status, options) == (200, {}), words
+
+    assert venue.ask()[1] == {"counts": {}, "faults": [], "orders": []}
+
+
+def test_every_fault_and_every_action_is_in_the_page() -> None:
+    rows = set(re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE))
+
+    assert rows == {*FAULTS, *LIES}
+    assert [name for name in ACTIONS if f"`{name}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("name", ["kraken", "coinbase", "binance"])
+def test_what_each_exchange_prints_is_a_config_that_works(tmp_path: Path, name: str) -> None:
+    with import_module(f"ordergate.testing.{name}").serve(tmp_path, 0) as made:
+        assert isinstance(made.server, Loopback)
+        printed = tomllib.loads(venue_command._config(name, made))
+        gate = {"rules": ["dust"], **printed.get("gate", {})}
+        with Executor.from_values({**printed, "gate": gate}, folder=tmp_path) as executor:
+            assert (executor.setup.problems, executor.setup.refusals) == ((), ())
+            report = executor.setup.brokers["rehearsal"].get_account()
+
+    assert {one.currency: one.total for one in report.holdings}["BTC"] == Decimal("0.01")

@@ -8,7 +8,7 @@ import errno
 import json
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -183,8 +183,12 @@ def _receipts(title: str, receipts: Sequence[Receipt]) -> Table:
 
 # ------------------------------------------------------------------------------------------ exchanges on loopback
 
-_STANDING: Final = {"kraken": "kraken", "coinbase": "coinbase", "binance": "ccxt"}
-"""The exchanges, and the broker that speaks to each."""
+_STANDING: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
+    "kraken": ("kraken", {}),
+    "coinbase": ("coinbase", {}),
+    "binance": ("ccxt", {"exchange": "binance"}),
+}
+"""The exchanges, the broker that speaks to each, and what its table says beside where the venue is."""
 _ACCOUNT: Final = "rehearsal"
 
 
@@ -250,11 +254,11 @@ def _where(name: str, folder: Path, made: Any) -> dict[str, Any]:
 def _config(name: str, made: Rehearsal) -> str:
     """What to put into the config, as TOML. Texts in JSON are texts in TOML too."""
     gate = {**made.gate, **({"at_par": list(made.at_par)} if made.at_par else {})}
-    broker = _STANDING[name]
+    broker, settings = _STANDING[name]
     tables = {
         "gate": gate,
         f"accounts.{_ACCOUNT}": {"broker": broker},
-        f"accounts.{_ACCOUNT}.{broker}": made.settings,
+        f"accounts.{_ACCOUNT}.{broker}": {**settings, **made.settings},
     }
     return "\n".join(
         f"[{table}]\n" + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())

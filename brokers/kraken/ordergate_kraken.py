@@ -152,9 +152,10 @@ _VIEWS: Final = frozenset({"query-funds", "query-open-trades"})
 # Seconds. The gate gives one call 10 and an exit's facts 3, so all of these are well below.
 _CONNECT, _ANSWER = 3.0, 6.0
 _TURN: Final = 1.5  # for the request before this one; then it is overtaken, and refused if it comes later
-_LAST_LOOK: Final = 0.8  # at what an accepted order came to: the answer is known, so little may be spent on it
+_QUICK: Final = 0.8  # for what may fail: the time before an order, and a look at what an accepted one came to
 _NAMES_FOR: Final = 3600.0  # venues announce new markets, steps and limits days ahead
 _CLOCK_FOR: Final = 3600.0
+_STEP: Final = 0.5  # by which the wall clock may leave the monotonic one before it counts as having been set
 
 # The `deadline` of an order must be 2 to 60 s ahead when it arrives. Kraken tells its time in whole seconds, so half
 # a second of each bound may be error, and half a second is for the way.
@@ -317,7 +318,7 @@ def place_order(client: Client, order: VenueOrder) -> Receipt:
 
 @hookimpl
 def find_order(client: Client, order: VenueOrder) -> Receipt | None:
-    return _found(client, order)
+    return _found(client, _names(client), order)
 
 
 @hookimpl
@@ -325,7 +326,7 @@ def cancel_order(client: Client, order: VenueOrder) -> Receipt:
     errors, result = _asked(client, "CancelOrder", {"cl_ord_id": order.client_order_id})
     if not (errors and _GONE.issuperset(errors)):
         _result("CancelOrder", errors, result, client)
-    receipt = _found(client, order)
+    receipt = _found(client, _names(client), order)
     if receipt is None:
         raise BrokerError(f"Kraken does not show the order {order.client_order_id} that was to be cancelled")
     return receipt
@@ -453,7 +454,7 @@ def _last_look(client: Client, order: VenueOrder, txid: str) -> Receipt | None:
     """What an accepted order came to so far: its acceptance does not say. None when that cannot be had at once, which
     changes nothing about its having been taken. Raises BrokerError when the order turns out to be another one.
     """
-    names, quick = client.names, (_LAST_LOOK, _LAST_LOOK)
+    names, quick = client.names, (_QUICK, _QUICK)
     if names is None:
         return None
     try:
@@ -465,7 +466,7 @@ def _last_look(client: Client, order: VenueOrder, txid: str) -> Receipt | None:
                 # Another id than the one that was sent is for the gate to see.
                 name = order.client_order_id if same else info["cl_ord_id"]
                 return _receipt(names, txid, info, name, names.symbols[info["descr"]["pair"]])
-        found = _found(client, order, timeout=quick)
+        found = _found(client, names, order, timeout=quick)
     except BrokerError:
         return None
     if found is not None:
@@ -473,9 +474,10 @@ def _last_look(client: Client, order: VenueOrder, txid: str) -> Receipt | None:
     return None  # it is late to show
 
 
-def _found(client: Client, order: VenueOrder, *, timeout: tuple[float, float] = (_CONNECT, _ANSWER)) -> Receipt | None:
+def _found(
+    client: Client, names: _Names, order: VenueOrder, *, timeout: tuple[float, float] = (_CONNECT, _ANSWER)
+) -> Receipt | None:
     """The order by its id on the wire. Raises BrokerError when there are several, or others than were asked for."""
-    names = _names(client)
     # Open ones first: an order that is finished between the two questions is then seen by the second.
     opened = _private(client, "OpenOrders", timeout=timeout, cl_ord_id=order.client_order_id)
     closed = _closed_orders(client, timeout=timeout, cl_ord_id=order.client_order_id)
@@ -785,8 +787,7 @@ class Client:
     clock: Clock = field(factory=SystemClock)
     identity: str | None = None
     names: _Names | None = None
-    ahead: tuple[float, float] | None = None
-    """How far Kraken's time is ahead of this machine's monotonic clock, and when that was measured on it."""
+    ahead: _Ahead | None = None
 
     def __repr__(self) -> str:
         return f"<Kraken client, key {_print(self.key)[:12]}>"
@@ -815,10 +816,8 @@ class _Body(io.BytesIO):
     def __init__(self, data: bytes, clock: Clock, send_by: float | None) -> None:
         super().__init__(data)
         self._clock, self._send_by = clock, send_by
-
-    @property
-    def left(self) -> bool:
-        return self.tell() > 0
+        self.left = False
+        """Whether any of it may have left this machine."""
 
     def check(self) -> None:
         if self._send_by is not None and not self._clock.now() <= self._send_by:
@@ -827,6 +826,7 @@ class _Body(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         if not self.left:
             self.check()
+            self.left = True
         return super().read(size)
 
 
@@ -925,13 +925,27 @@ def _throttled_for(error: str, client: Client) -> float:
 # --- two clocks
 
 
+@frozen
+class _Ahead:
+    """How far Kraken's time is ahead of this machine's monotonic clock, as measured once."""
+
+    seconds: float
+    at: float
+    """On the monotonic clock."""
+    apart: float
+    """How far the wall clock was ahead of the monotonic one: another figure says that the machine slept, or that its
+    clock was set.
+    """
+
+
 def _measured(client: Client, timeout: tuple[float, float]) -> float:
-    asked = client.clock.monotonic()
+    clock = client.clock
+    asked = clock.monotonic()
     answer = _public(client, "Time", timeout=timeout)
-    heard = client.clock.monotonic()
+    heard = clock.monotonic()
     with _reading("Time"):
         there = float(_number(answer["unixtime"])) + 0.5
-    client.ahead = (there - (asked + heard) / 2, heard)
+    client.ahead = _Ahead(there - (asked + heard) / 2, heard, clock.now() - heard)
     return there
 
 
@@ -939,18 +953,20 @@ def _keep_time(client: Client) -> None:
     """Measure Kraken's clock, if that is long ago. Deadlines are told in its time, so that an exit also goes when this
     machine's clock is wrong.
     """
-    kept = client.ahead
-    if kept is not None and client.clock.monotonic() - kept[1] <= _CLOCK_FOR:
+    kept, now = client.ahead, client.clock.monotonic()
+    steady = kept is not None and abs(client.clock.now() - now - kept.apart) < _STEP
+    if kept is not None and steady and now - kept.at <= _CLOCK_FOR:
         return
     try:
-        _measured(client, (1.0, 1.0))
+        _measured(client, (_QUICK, _QUICK))
     except BrokerError:
-        return  # this machine's own clock will have to do
+        if not steady:
+            client.ahead = None  # this machine's own clock will have to do
 
 
 def _time_there(client: Client) -> float:
     kept = client.ahead
-    return client.clock.now() if kept is None else client.clock.monotonic() + kept[0]
+    return client.clock.now() if kept is None else client.clock.monotonic() + kept.seconds
 
 
 def _deadline(client: Client, send_by: float) -> float:

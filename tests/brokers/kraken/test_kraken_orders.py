@@ -174,7 +174,33 @@ def test_d08_clock_that_jumps_after_it_was_measured_leaves_the_deadline_right(
     receipt = broker.place_order(client, an_order(amount="0.001", side=Side.SELL, send_by=clock.now() + 5))
 
     assert receipt.status in (OrderStatus.OPEN, OrderStatus.FILLED)
-    assert kraken.server.count("time") == 1
+    assert kraken.server.count("time") == 2  # the step was seen
+
+
+def test_d08_clock_after_the_machine_slept_is_measured_anew(kraken: KrakenRehearsal, client: broker.Client) -> None:
+    """Asleep, the monotonic clock stands still, and what was measured on it is an hour old."""
+    slept = Jumping()
+    client.clock = slept
+    broker.get_time(client)
+    slept.jumped = kraken.dialect.venue.clock._seconds = 3600.0  # type: ignore[attr-defined]  # the rehearsal's own
+
+    receipt = broker.place_order(client, an_order(amount="0.001", side=Side.SELL, send_by=slept.now() + 5))
+
+    assert receipt.status in (OrderStatus.OPEN, OrderStatus.FILLED)
+
+
+def test_d08_clock_that_was_set_serves_where_the_venues_cannot_be_asked(
+    kraken: KrakenRehearsal, client: broker.Client
+) -> None:
+    slept = Jumping()
+    client.clock = slept
+    broker.get_time(client)
+    slept.jumped = kraken.dialect.venue.clock._seconds = 3600.0  # type: ignore[attr-defined]  # the rehearsal's own
+    kraken.fail("http", on="time", times=None)
+
+    broker.place_order(client, an_order(amount="0.001", side=Side.SELL, send_by=slept.now() + 5))
+
+    assert len(kraken.orders()) == 1
 
 
 def test_a_venue_that_does_not_tell_the_time_gets_the_order_by_this_machines_clock(
@@ -304,8 +330,9 @@ def test_c06_status_sweep_no_http_status_but_200_says_anything(
 def test_c06_redirects_are_never_followed(kraken: KrakenRehearsal, client: broker.Client, status: int) -> None:
     kraken.fail("http", status=status, taken=False)
 
-    with pytest.raises(BrokerError, match="TooManyRedirects"):
+    with pytest.raises(BrokerError, match="TooManyRedirects") as unknown:
         broker.place_order(client, an_order())
+    assert not isinstance(unknown.value, NotSent)
     assert kraken.requests() == 1
     assert kraken.server.requests()[-1].path == "/0/private/AddOrder"
 
@@ -438,7 +465,7 @@ def test_an_accepted_order_stays_accepted_when_its_fills_cannot_be_read(
 def test_an_accepted_order_stays_accepted_when_the_last_look_hangs(
     kraken: KrakenRehearsal, client: broker.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "_LAST_LOOK", 0.1)
+    monkeypatch.setattr(broker, "_QUICK", 0.1)
     broker.get_market(client, "BTC-USD")
     kraken.fail("hang", on="find")
 

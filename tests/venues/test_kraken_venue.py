@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import stat
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from urllib.parse import urlencode
 
 import pytest
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ordergate_paper as paper
 from ordergate import InputError, OrderStatus, Receipt, Side
@@ -24,6 +27,8 @@ from ordergate.testing.kraken import Budget, KrakenRehearsal, rehearsal, serve, 
 
 RECORDED: Final = Path(__file__).parent / "recorded_kraken"
 UUID: Final = "6d1b345e-2821-40e2-ad83-4ecb18a06876"
+
+NONCES: Final = itertools.count(1000)
 
 
 @pytest.fixture
@@ -447,6 +452,49 @@ def test_a_partly_filled_market_order_ends_cancelled(call: Caller, venue: Kraken
 
     order = call.result("QueryOrders", txid=txid)[txid]
     assert (order["status"], order["vol_exec"], order["reason"]) == ("canceled", "0.00010000", "Insufficient liquidity")
+
+
+texts = st.text(max_size=20) | st.sampled_from(["viqc", "XBTUSD", "buy", "market", "limit", "1", "0.001", "NaN", UUID])
+names = ("pair", "type", "ordertype", "volume", "price", "oflags", "cl_ord_id", "userref", "deadline", "txid", "ofs")
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KrakenRehearsal]:
+    with rehearsal(tmp_path_factory.mktemp("tried")) as made:
+        yield made
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    method=st.sampled_from(["AddOrder", "CancelOrder", "QueryOrders", "ClosedOrders", "OpenOrders", "TradeVolume"]),
+    fields=st.dictionaries(st.sampled_from(names), texts),
+    as_json=st.booleans(),
+)
+def test_a05_json_tricks_whatever_is_sent_there_is_an_answer_in_krakens_form(
+    tried: KrakenRehearsal, method: str, fields: dict[str, str], as_json: bool
+) -> None:
+    answer = Caller(tried).ask(method, as_json=as_json, nonce=next(NONCES), **{**BUY, **fields})
+
+    assert answer["error"] == [] or answer.keys() == {"error"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 50_000,
+        b"[]",
+        b"1",
+        b'{"nonce": "\\ud800"}',
+        b'{"nonce": {"a": 1}}',
+        b'{"nonce": NaN}',
+        b"\xff\xfe",
+        b"null",
+    ],
+)
+def test_a05_json_tricks_a_body_that_is_no_table_has_no_nonce(call: Caller, body: bytes) -> None:
+    headers = {"API-Key": call.key, "API-Sign": "x", "Content-Type": "application/json"}
+
+    assert call.raw("POST", "/0/private/AddOrder", body, headers) == {"error": ["EAPI:Invalid signature"]}
 
 
 # --- looking up

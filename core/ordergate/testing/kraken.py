@@ -141,7 +141,7 @@ class Key:
 
 def signature(secret: str, path: str, nonce: str, body: bytes) -> str:
     """`API-Sign` of a request: the path from `/0/` on, the nonce as it stands in the body, the body as it is sent."""
-    message = path.encode() + hashlib.sha256(nonce.encode() + body).digest()
+    message = path.encode() + hashlib.sha256(nonce.encode("utf-8", "replace") + body).digest()
     return base64.b64encode(hmac.new(base64.b64decode(secret), message, hashlib.sha512).digest()).decode("ascii")
 
 
@@ -304,7 +304,7 @@ def _fields(request: Request) -> dict[str, str]:
             if "json" in kind and body
             else dict(parse_qsl(body, keep_blank_values=True))
         )
-    except ValueError:
+    except (ValueError, RecursionError):
         return fields
     if isinstance(given, dict):
         fields |= {str(name): _as_text(value) for name, value in given.items() if value is not None}

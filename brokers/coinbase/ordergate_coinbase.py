@@ -307,7 +307,8 @@ def cancel_order(client: Client, order: VenueOrder) -> Receipt:
         raise BrokerError(f"Coinbase shows no order {order.client_order_id} now; nothing was cancelled")
     if found.status.is_final:
         return found
-    answer = _call("the cancel", client.sdk.post, f"{_ORDERS}/batch_cancel", data={"order_ids": [found.order_id]})
+    data = {"order_ids": [found.order_id]}
+    answer = _call(client, "the cancel", client.sdk.post, f"{_ORDERS}/batch_cancel", data=data)
     told = [row for row in _rows(answer, "results") if row.get("order_id") == found.order_id]
     taken = bool(told) and all(row.get("success") is True for row in told)
     for look in range(_LOOKS):
@@ -494,7 +495,7 @@ def _send(client: Client, order: VenueOrder) -> dict[str, Any]:
     wire = client.wire
     wire.send_by, wire.begun = order.send_by, False
     try:
-        return _call("the order", client.sdk.post, _ORDERS, data=body)
+        return _call(client, "the order", client.sdk.post, _ORDERS, data=body)
     except (BrokerError, OSError) as error:
         if wire.begun or isinstance(error, NotSent):
             raise
@@ -800,29 +801,38 @@ def _get(client: Client, path: str, params: Mapping[str, Any] | None = None) -> 
     """Ask a question. A good token is refused now and then, so a question is asked once more, with a new one."""
     ask = client.sdk.get
     try:
-        return _call(path, ask, path, params=dict(params or {}))
+        return _call(client, path, ask, path, params=dict(params or {}))
     except _Refused as refused:
         if refused.status != 401:
             raise _to_raise(refused) from None
     try:
-        return _call(path, ask, path, params=dict(params or {}))
+        return _call(client, path, ask, path, params=dict(params or {}))
     except _Refused as refused:
         raise _to_raise(refused) from None
 
 
-def _call(what: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> dict[str, Any]:
+def _call(client: Client, what: str, call: Callable[..., Any], path: str, **named: Any) -> dict[str, Any]:
     """One request through the SDK. Raises `_Refused` for an HTTP status, BrokerError for what else went wrong.
 
     What the SDK raises is not handed on: it carries the request, and with it a token that is good for two minutes.
     """
     from requests.exceptions import HTTPError, RequestException
 
+    refusal: _Refused | None = None
+    answer: Any = None
     try:
-        answer = call(*arguments, **named)
+        answer = call(path, **named)
     except HTTPError as error:
-        raise _refusal(what, error.response) from None
+        refusal = _refusal(what, error.response)
     except RequestException as error:
         raise BrokerError(f"{what}: {_told(error)}") from None
+    if not client.wire.begun:
+        # No BrokerError: that would be taken for the wire's word that nothing was sent.
+        raise RuntimeError(
+            "urllib3 wrote a request past the watch on its first byte; install the one this was tested with"
+        )
+    if refusal is not None:
+        raise refusal
     if not isinstance(answer, dict):
         raise BrokerError(f"{what}: Coinbase's answer is no object")
     return answer

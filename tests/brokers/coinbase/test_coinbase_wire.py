@@ -21,6 +21,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from requests.adapters import HTTPAdapter
 
 import ordergate_coinbase as coinbase
 from ordergate import BrokerError, InputError, NotSent, OrderStatus, VenueOrder
@@ -190,6 +191,18 @@ def test_the_token_ends_two_minutes_after_the_order_must_have_left(scripted: Scr
     profile = coinbase.broker_profile()
     assert claims["exp"] < last.send_by + 120 <= last.send_by + profile.honoured
     assert claims["uri"] == f"POST {server.address}/api/v3/brokerage/orders"
+
+
+def test_a_wire_that_is_not_watched_is_never_taken_at_its_word(
+    venue: CoinbaseRehearsal, client: coinbase.Client, order: Make
+) -> None:
+    """As when another version of urllib3 would write requests in another way: what was sent is not called unsent."""
+    client.sdk.session.mount("https://", HTTPAdapter())
+
+    for ask in (lambda: coinbase.get_time(client), lambda: coinbase.place_order(client, order())):
+        with pytest.raises(RuntimeError, match="past the watch"):
+            ask()
+    assert len(venue.orders()) == 1
 
 
 # --- by whose word: nothing of the surroundings

@@ -1,15 +1,23 @@
-"""Brokers to be checked: the example beside the guide, and ones that are bad in exactly one way."""
+"""Our own brokers before their venues, the example beside the guide, and brokers that are bad in one way."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
+from typing import Any
 
 import pytest
+from attrs import evolve
+
+import ordergate_paper
+from ordergate.testing.bench import Bench
+from ordergate.testing.rehearsal import Rehearsal
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/ordergate-tinyvenue/ordergate_tinyvenue.py"
 
@@ -44,6 +52,41 @@ def load(name: str, file: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def rehearse(title: str, folder: Path, **options: Any) -> Rehearsal:
+    """The rehearsal venue of `paper`, `kraken`, `coinbase`, or of ccxt's `ccxt: kraken` and the like."""
+    plugin, _, exchange = title.partition(": ")
+    if plugin == "paper":
+        return ordergate_paper.rehearse(folder)
+    made: Any = import_module(f"ordergate.testing.{exchange or plugin}").rehearsal(folder, **options)
+    changes: dict[str, Any] = {"count": made.server.count}
+    if exchange:
+        address = str(made.settings["base_url"])  # ccxt wants the scheme, Coinbase's own SDK does not
+        address = address if "://" in address else f"https://{address}"
+        changes["settings"] = {**made.settings, "base_url": address, "exchange": exchange}
+    venue: Rehearsal = evolve(made, **changes)
+    return venue
+
+
+@pytest.fixture
+def rehearsed() -> Callable[..., Rehearsal]:
+    return rehearse
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """bench("kraken") is a bench before Kraken's rehearsal venue; options are those of the rehearsal."""
+    with ExitStack() as stack:
+
+        def made(title: str, **options: Any) -> Bench:
+            venue = stack.enter_context(rehearse(title, tmp_path / "venue", **options))
+            one = Bench(name=title.partition(": ")[0], rehearsal=venue, folder=tmp_path)
+            stack.callback(one.close)
+            return one
+
+        (tmp_path / "venue").mkdir()
+        yield made
 
 
 @pytest.fixture

@@ -1,8 +1,14 @@
-"""The kit for brokers: every broker of ours passes it, and every check can fail."""
+"""The kit for brokers: every broker of ours passes it, and every check can fail.
+
+`python tests/brokers/test_conformance.py` runs the kit on all of them and writes the table of docs/conformance.md anew.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +26,63 @@ Spoil = Callable[[str], ModuleType]
 
 def failed(report: testing.Report) -> dict[str, str]:
     return {check.name: check.why for check in report.failures}
+
+
+# ----------------------------------------------------------------------------------------------------------- our own
+
+PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+BEGIN, END = "<!-- from the runs: begin -->", "<!-- from the runs: end -->"
+WORDS = {Outcome.PASSED: "yes", Outcome.NOT_TRIED: "-", Outcome.FAILED: "NO"}
+
+OURS = {
+    "paper": Level.A,
+    "kraken": Level.B,
+    "coinbase": Level.A,
+    "ccxt: kraken": Level.B,
+    "ccxt: coinbase": Level.A,
+    "ccxt: binance": Level.B,
+}
+"""What the table calls it, and the level that is proved."""
+
+Rehearsed = Callable[..., Rehearsal]
+
+
+def run(title: str, rehearsed: Rehearsed) -> testing.Report:
+    return testing.conformance_of(title.partition(": ")[0], partial(rehearsed, title))
+
+
+def column(report: testing.Report) -> list[str]:
+    return [f"**{report.level}**", *(WORDS[check.outcome] for check in report.checks)]
+
+
+def table() -> list[list[str]]:
+    """The rows of the page's table, without its head."""
+    text = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.strip().splitlines()]
+
+
+def written(columns: dict[str, list[str]]) -> str:
+    rows = [["check", "what it proves", *columns], ["---"] * (2 + len(columns))]
+    names = [("level", "What follows from all of them."), *ALL_CHECKS.items()]
+    rows += [[name, proves, *(one[at] for one in columns.values())] for at, (name, proves) in enumerate(names)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+@pytest.mark.parametrize("title", OURS)
+def test_our_brokers_keep_their_promises(title: str, rehearsed: Rehearsed) -> None:
+    report = run(title, rehearsed)
+
+    assert failed(report) == {}
+    assert report.level is OURS[title]
+    head, _, *rows = table()
+    assert [row[head.index(title)] for row in rows] == column(report), f"run {Path(__file__).name} as a script"
+
+
+def test_the_page_has_every_check_in_its_own_words() -> None:
+    head, _, _, *rows = table()
+
+    assert head == ["check", "what it proves", *OURS]
+    assert [(row[0], row[1]) for row in rows] == list(ALL_CHECKS.items())
 
 
 # ------------------------------------------------------------------------------------------------------- good brokers
@@ -531,3 +594,13 @@ def test_a_redirect_that_is_followed_is_seen(spoilt: Spoil, tmp_path: Path) -> N
     report = testing.conformance_of(spoilt("del rehearse"), made, only=["cut, taken"])
 
     assert failed(report) == {"cut, taken": "cut: a redirect was followed"}
+
+
+if __name__ == "__main__":
+    reports = {title: run(title, import_module("conftest").rehearse) for title in OURS}
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    fresh = written({title: column(report) for title, report in reports.items()})
+    PAGE.write_text(f"{before}{BEGIN}\n\n{fresh}\n{END}{after}", encoding="utf-8")
+    wrong = {f"{title}, {name}": why for title, report in reports.items() for name, why in failed(report).items()}
+    sys.exit("\n".join(f"{where}: {why}" for where, why in wrong.items()))

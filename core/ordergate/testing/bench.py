@@ -35,6 +35,7 @@ SHORT: Final = Decimal("1.5")
 """Seconds a call may take where something is told to hang."""
 SEND_WITHIN: Final = 30
 _PATIENCE: Final = 5.0
+_LOOKS: Final = 100
 
 
 class NotTried(Exception):
@@ -126,6 +127,13 @@ class Bench:
             if thread.name == "ordergate-call":
                 thread.join(_PATIENCE)
 
+    def close(self) -> None:
+        """Close all stages as they stand."""
+        self.calm()
+        for stage in self._stages:
+            stage.executor.close()
+        self._stages.clear()
+
     def end(self) -> None:
         """What a check leaves behind: nothing that rests, and what was said."""
         self.calm()
@@ -134,8 +142,7 @@ class Bench:
                 stage.executor.cancel(recorded.client_order_id)
             self.said += [entry.body for entry in stage.executor.desk.ledger().entries()]
             self.said.append(repr(stage.broker.client(60.0)))
-            stage.executor.close()
-        self._stages.clear()
+        self.close()
 
 
 @define(eq=False)
@@ -201,9 +208,9 @@ class Stage:
     def wait_for(self, client_order_id: str, status: OrderStatus | None = None) -> list[Receipt]:
         """The venue's orders under an id, as soon as there is one: what is let go arrives in a thread of the venue."""
         pause = threading.Event()
-        for _ in range(200):
+        for _ in range(_LOOKS):
             found = self.bench.theirs(client_order_id)
             if found and (status is None or found[-1].status is status):
                 return found
-            pause.wait(_PATIENCE / 200)
+            pause.wait(0.01)
         return self.bench.theirs(client_order_id)

@@ -1029,11 +1029,11 @@ def _kraken_market(exchange: Any, symbol: str, found: Mapping[str, Any]) -> Mark
 
 
 def _kraken_permissions(exchange: Any) -> list[str]:
-    told = exchange.privatePostGetApiKeyInfo()["result"]["permissions"]
-    words = [str(word).lower() for word in told]
-    allowed = ["view"] if any(word.startswith("query") for word in words) else []
-    allowed += ["trade"] if any("modify" in word for word in words) else []
-    return allowed + (["withdraw"] if any("withdraw" in word for word in words) else [])
+    told = {str(word).lower() for word in exchange.privatePostGetApiKeyInfo()["result"]["permissions"]}
+    allowed = ["view"] if told >= {"query-funds", "query-open-trades", "query-closed-trades"} else []
+    allowed += ["trade"] if "modify-trades" in told else []
+    allowed += ["transfer"] if told & {"add-funds", "earn-funds"} else []
+    return allowed + (["withdraw"] if any("withdraw" in word for word in told) else [])
 
 
 # ------------------------------------------------------------------------------------------------------------- Coinbase

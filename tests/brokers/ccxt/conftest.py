@@ -20,6 +20,12 @@ from ordergate.testing.rehearsal import Rehearsal
 PROVEN = ("kraken", "coinbase", "binance")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _imported() -> None:
+    """A machine that is busy with many tests takes long to import ccxt: that is not what they measure."""
+    importlib.import_module("ccxt")
+
+
 @pytest.fixture(params=PROVEN)
 def name(request: pytest.FixtureRequest) -> str:
     """Each exchange whose promises are proven; a test may name its own."""
@@ -83,7 +89,7 @@ def order() -> Callable[..., VenueOrder]:
             symbol=terms.get("symbol", venue.symbol),
             side=Side(side),
             client_order_id=terms.get("id", str(uuid.uuid4())),
-            send_by=terms.get("send_by", SystemClock().now() + 5),
+            send_by=terms.get("send_by", SystemClock().now() + 30),
             **amounts,
         )
 

@@ -87,7 +87,14 @@ def test_the_venues_clock_is_read(client: broker.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "excess"), [("kraken", "withdraw"), ("coinbase", "transfer"), ("binance", "withdraw")]
+    ("name", "excess"),
+    [
+        ("kraken", "withdraw"),
+        ("kraken", "transfer"),
+        ("coinbase", "transfer"),
+        ("binance", "withdraw"),
+        ("binance", "transfer"),
+    ],
 )
 def test_g08_over_powered_keys_are_seen(
     rehearse: Callable[..., Any], connect: Callable[..., broker.Client], name: str, excess: str

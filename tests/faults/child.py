@@ -4,6 +4,11 @@
 
 It prints one line of JSON: what each step answered. With `crowd` instead of `do` it forks into as many processes, which
 begin together, and prints what each of them answered.
+
+    python child.py nursery krakenex
+
+imports what is named and then has a child for every such line on standard input: it says the child's process id, and
+when that has ended its exit code and what it printed.
 """
 
 from __future__ import annotations
@@ -16,8 +21,11 @@ import resource
 import signal
 import sqlite3
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from http.client import HTTPConnection
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,19 +35,26 @@ from ordergate import sqlite_ledger as store
 from ordergate.broker import Broker
 from ordergate.clock import SystemClock
 from ordergate.fallback import Fallback
+from ordergate.plugins import Hook
 from ordergate.sqlite_ledger import SqliteLedger
 
 DROP_FROM_BOUNDING_SET, RIGHT_TO_PASS_FILE_MODES = 24, 1
 
 
 class ShiftedClock(SystemClock):
-    """The real clock, set some seconds ahead."""
+    """The real clock, set some seconds ahead, on which sleeping takes no time."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._seconds, self._slept = seconds, 0.0
 
     def now(self) -> float:
-        return super().now() + self._seconds
+        return super().now() + self._seconds + self._slept
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._slept
+
+    def sleep(self, seconds: float) -> None:
+        self._slept += seconds
 
 
 def say(text: str) -> None:
@@ -127,6 +142,23 @@ def _while_creating(statement: str) -> None:
     replace(store, "_connect", connect)
 
 
+def _on_the_wire(hook: str, *, written: bool) -> None:
+    """Just before the first byte of what the hook asks, or just after its last one."""
+    name = "getresponse" if written else "putrequest"
+    real, real_call = getattr(HTTPConnection, name), Hook.call
+    begun: list[str] = []
+
+    def call(self: Hook, values: Mapping[str, Any]) -> Any:
+        begun.append(self.name)
+        return real_call(self, values)
+
+    def at_the_wire(*arguments: Any, **more: Any) -> Any:
+        return die() if begun[-1] == hook else real(*arguments, **more)
+
+    replace(Hook, "call", call)
+    replace(HTTPConnection, name, at_the_wire)
+
+
 DEATHS: dict[str, Callable[[], None]] = {
     "before_insert": lambda: _around_append("decision", after=False),
     "after_insert": lambda: _around_append("decision", after=True),
@@ -139,6 +171,10 @@ DEATHS: dict[str, Callable[[], None]] = {
     "in_fallback": lambda: _in_fallback(torn=True),
     "after_fallback": _after_fallback,
     "before_put_aside": _before_put_aside,
+    "before_first_byte": lambda: _on_the_wire("place_order", written=False),
+    "before_answer": lambda: _on_the_wire("place_order", written=True),
+    "before_look": lambda: _on_the_wire("find_order", written=False),
+    "in_look": lambda: _on_the_wire("find_order", written=True),
 }
 
 
@@ -216,7 +252,7 @@ def _other_step(executor: Executor, what: str) -> Any:
 
 
 def run(told: Mapping[str, Any], do: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
-    clock = ShiftedClock(told.get("ahead", 0.0))
+    clock = ShiftedClock(told["ahead"]) if told.get("ahead") else SystemClock()
     with Executor.from_values(told["values"], folder=told["folder"], clock=clock) as executor:
         return [step(executor, what, arguments) for what, arguments in do]
 
@@ -241,8 +277,39 @@ def crowd(told: Mapping[str, Any]) -> list[Any]:
     return [found[number] for number in sorted(found)]
 
 
-def main() -> None:
-    told = json.loads(sys.argv[1])
+def nursery(modules: Sequence[str]) -> None:
+    """Children that need not be born each with an import of an SDK."""
+    for module in modules:
+        import_module(module)
+    for line in iter(sys.stdin.readline, ""):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.dup2(writing, 1)
+            os.close(writing)
+            os.close(reading)
+            _live(line)
+        os.close(writing)
+        say(str(child))
+        with os.fdopen(reading) as printed:
+            out = printed.read()
+        say(json.dumps({"code": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "out": out}))
+
+
+def _live(line: str) -> NoReturn:
+    code = 1
+    try:
+        main(json.loads(line))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        raise
+    finally:
+        os._exit(code)
+
+
+def main(told: Mapping[str, Any]) -> None:
     if told.get("no_rights"):
         no_rights()
     if told.get("die") in DEATHS:
@@ -259,4 +326,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1] == "nursery":
+        nursery(sys.argv[2:])
+    else:
+        main(json.loads(sys.argv[1]))

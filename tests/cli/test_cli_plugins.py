@@ -77,6 +77,64 @@ def test_check_needs_no_config(program: Any) -> None:
     assert program.json("plugins", "check", "dust").code == 0
 
 
+def test_checking_a_broker_proves_its_level_and_sends_nothing_to_the_accounts_own_venue(program: Any) -> None:
+    ran = program.json("plugins", "check", "paper")
+    assert (ran.code, ran.data["admitted"], ran.data["level"]) == (0, True, "A")
+    checks = {one["name"]: one for one in ran.data["checks"]}
+    assert list(checks)[:3] == ["admission", "rehearsal", "profile"]
+    assert checks["units"] == {
+        "name": "units",
+        "outcome": "passed",
+        "why": None,
+        "proves": "Base is base and quote is quote: what the venue has is what was asked, to the last digit.",
+    }
+    assert (checks["late"]["outcome"], bool(checks["late"]["why"])) == ("not tried", True)
+    assert not program.venue.exists()
+    assert [file.name for file in program.folder.iterdir()] == ["ordergate.toml"]
+
+
+BROKER = """
+    import ordergate_paper as venue
+    from attrs import evolve
+    from ordergate import hookimpl
+
+    globals().update({name: one for name, one in vars(venue).items() if hasattr(one, "ordergate_impl")})
+"""
+
+
+def test_checking_a_broker_that_fails_says_where_and_exits_with_1(program: Any, install: Any) -> None:
+    spoilt = """
+    @hookimpl
+    def rehearse(folder):
+        return evolve(venue.rehearse(folder), settings={"state": str(folder / "paper.db"), "stake": "1000"})
+    """
+    install(group="ordergate.brokers", entries={"fakery": "fakery"}, modules={"fakery.py": BROKER + spoilt})
+
+    ran = program("plugins", "check", "fakery")
+    assert ran.code == 1
+    assert "can be admitted" in ran.out
+    assert "Level none: a check failed: do not trade through this broker." in ran.out
+    assert "accounts.main.fakery.stake" in ran.out
+
+
+def test_checking_a_broker_without_a_rehearsal_says_that_no_level_is_proved(program: Any, install: Any) -> None:
+    modules = {"fakery.py": BROKER + "    del rehearse\n"}
+    install(group="ordergate.brokers", entries={"fakery": "fakery"}, modules=modules)
+
+    ran = program("plugins", "check", "fakery")
+    assert ran.code == 0
+    assert "Level not proved" in ran.out
+    assert ran.out.count("it has no hook rehearse, and no rehearsal venue was given") > 40
+
+
+def test_a_broker_that_cannot_be_admitted_is_not_tried(program: Any, install: Any) -> None:
+    modules = {"fakery.py": BROKER + "    del place_order\n"}
+    install(group="ordergate.brokers", entries={"fakery": "fakery"}, modules=modules)
+
+    ran = program.json("plugins", "check", "fakery")
+    assert (ran.code, ran.data["error"]) == (1, "plugin_malformed")
+
+
 def test_enable_and_disable_keep_comments_and_layout(program: Any) -> None:
     program.rewrite("[gate]", "# mine\n[gate]  # and this")
     before = program.config.read_text(encoding="utf-8")

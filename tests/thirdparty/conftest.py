@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -74,20 +74,43 @@ def _install_all(place: Path) -> None:
         # Outside of the repository, where nothing but the two files can help the build.
         shutil.copytree(folder, place / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     sources = [ROOT, moved, *(place / folder.name for folder in EXAMPLES.iterdir())]
+    wheels = _build(sources, place / "wheels")
+    assert len(wheels) == len(sources), wheels
+    _install(place / "venv", wheels)
+
+
+@pytest.fixture
+def add_broker(installed_bin: Path) -> Callable[[Path, Path], Path]:
+    """add_broker(folder, place) builds the broker in the folder and installs it, its SDK and ordergate into a clean
+    environment in the place; gives its folder of programs.
+    """
+
+    def added(folder: Path, place: Path) -> Path:
+        ordergate = sorted((installed_bin.parents[1] / "wheels").glob("ordergate-[0-9]*.whl"))
+        _install(place / "venv", [*ordergate, *_build([folder], place / "wheels")])
+        return place / "venv" / "bin"
+
+    return added
+
+
+def _build(sources: Sequence[Path], wheels: Path) -> list[Path]:
     uv = _uv()
     for source in sources:
         if uv:
-            _run(uv, "build", "--quiet", "--wheel", "--out-dir", place / "wheels", source)
+            _run(uv, "build", "--quiet", "--wheel", "--out-dir", wheels, source)
         else:
-            _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", place / "wheels", source)
-    wheels = sorted((place / "wheels").glob("*.whl"))
-    assert len(wheels) == len(sources), wheels
+            _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, source)
+    return sorted(wheels.glob("*.whl"))
+
+
+def _install(venv: Path, wheels: Sequence[Path]) -> None:
+    uv = _uv()
     if uv:
-        _run(uv, "venv", "--quiet", "--python", sys.executable, place / "venv")
-        _run(uv, "pip", "install", "--quiet", "--python", place / "venv", *wheels)
+        _run(uv, "venv", "--quiet", "--python", sys.executable, venv)
+        _run(uv, "pip", "install", "--quiet", "--python", venv, *wheels)
     else:
-        _run(sys.executable, "-m", "venv", place / "venv")
-        _run(place / "venv/bin/python", "-m", "pip", "install", "--quiet", *wheels)
+        _run(sys.executable, "-m", "venv", venv)
+        _run(venv / "bin/python", "-m", "pip", "install", "--quiet", *wheels)
 
 
 def _uv() -> str | None:

@@ -228,6 +228,15 @@ def test_c08_an_order_that_was_taken_stays_taken_when_it_cannot_be_read(
     assert len(server.orders()) == 1
 
 
+def test_c05_another_order_that_is_shown_for_it_is_not_believed(scripted: Script, order: Make) -> None:
+    another = {"order": row(order(), order_id="o-2")}
+    client, _ = scripted({"/orders": accepted(order()), "/orders/historical/o-1": another})
+
+    receipt = coinbase.place_order(client, order())
+
+    assert (receipt.status, receipt.order_id) == (OrderStatus.OPEN, "o-1")
+
+
 def test_an_order_that_shows_late_is_looked_at_again(scripted: Script, order: Make) -> None:
     shown = iter([None, {"order": row(order(), status="PENDING", filled_size="0")}])
     client, _ = scripted(
@@ -354,6 +363,14 @@ def test_c05_c06_any_other_answer_proves_nothing(scripted: Script, order: Make, 
         coinbase.place_order(client, order())
     assert not isinstance(raised.value, NotSent)
     assert len(server.orders()) == 1, "and nothing is sent again"
+
+
+@pytest.mark.parametrize("success", ["true", 1, "yes", ["true"], {"success": True}, 1.0])
+def test_c05_what_is_only_like_true_is_no_acceptance(scripted: Script, order: Make, success: object) -> None:
+    client, _ = scripted({"/orders": {**accepted(order()), "success": success}})
+
+    with pytest.raises(BrokerError):
+        coinbase.place_order(client, order())
 
 
 @pytest.mark.parametrize("lacks", ["order_id", "product_id", "side", "client_order_id"])

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 from kraken_script import (  # type: ignore[import-not-found]  # this folder is on the path of its tests alone
     CLOCK,
     Scripted,
@@ -79,6 +79,16 @@ def test_what_the_venue_honours_covers_the_latest_deadline_an_order_can_carry(sp
     latest = broker._deadline(spoken, send_by) + 2
 
     assert latest <= send_by + broker.broker_profile().honoured
+
+
+def test_the_page_names_every_setting_and_the_figures_of_the_profile() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "kraken.md").read_text(encoding="utf-8")
+    profile = broker.broker_profile()
+
+    assert [one.name for one in fields(broker.Settings) if f"| `{one.name}` |" not in page] == []
+    assert f"| maker | {profile.maker_fee.value * 100:.2f} % |" in page
+    assert f"| taker | {profile.taker_fee.value * 100:.2f} % |" in page
+    assert f"| fee threshold | {profile.fee_threshold.value} USD |" in page
 
 
 def test_facts_serve_for_as_long_as_a_starters_budget_needs(kraken: KrakenRehearsal, client: broker.Client) -> None:

@@ -18,6 +18,7 @@ from kraken_script import (  # type: ignore[import-not-found]  # this folder is 
     row,
     said,
 )
+from urllib3.util import connection
 
 import ordergate_kraken as broker
 import ordergate_paper as paper
@@ -233,21 +234,26 @@ def test_an_order_after_its_send_by_time_is_not_sent(
     assert kraken.requests() == 0
 
 
-def test_an_order_whose_connection_took_too_long_does_not_leave(kraken: KrakenRehearsal, client: broker.Client) -> None:
+def test_an_order_whose_connection_took_too_long_does_not_leave(
+    kraken: KrakenRehearsal, client: broker.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Late is found out when the body is first read: after the connection stands, before a byte of it is handed on."""
+    clock = Jumping()
+    client.clock = clock
     broker.get_time(client)
-    looks = iter([0.0] * 2)  # for the deadline, and before the connection
+    client.api.session.close()  # the next request makes a connection of its own
+    connect = connection.create_connection
 
-    class Stopped(SystemClock):
-        def now(self) -> float:
-            return super().now() + next(looks, 60.0)
+    def slow(*arguments: Any, **more: Any) -> Any:
+        clock.jumped = 60.0
+        return connect(*arguments, **more)
 
-    client.clock = Stopped()
+    monkeypatch.setattr(connection, "create_connection", slow)
 
     with pytest.raises(NotSent, match="send-by"):
         broker.place_order(client, an_order())
+    assert clock.jumped  # it was on its way when the time was over
     assert kraken.orders() == []
-    assert next(looks, None) is None  # it was on its way when the time was over
 
 
 # -------------------------------------------------------------------------------------------------- certain rejections

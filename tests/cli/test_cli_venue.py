@@ -258,9 +258,11 @@ def test_what_each_exchange_prints_is_a_config_that_works(tmp_path: Path, name: 
     with import_module(f"ordergate.testing.{name}").serve(tmp_path, 0) as made:
         assert isinstance(made.server, Loopback)
         printed = tomllib.loads(venue_command._config(name, made))
-        gate = {"rules": ["dust"], **printed.get("gate", {})}
+        # Importing an SDK on a busy machine takes its time; how long is not what is tested here.
+        gate = {"rules": ["dust"], "deadline": 60, **printed.get("gate", {})}
         with Executor.from_values({**printed, "gate": gate}, folder=tmp_path) as executor:
             assert (executor.setup.problems, executor.setup.refusals) == ((), ())
+            executor.setup.brokers["rehearsal"].client(60)
             report = executor.setup.brokers["rehearsal"].get_account()
 
     assert {one.currency: one.total for one in report.holdings}["BTC"] == Decimal("0.01")

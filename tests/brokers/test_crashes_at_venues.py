@@ -257,7 +257,7 @@ def test_d02_kill9_in_recovery_again_and_again_converges(stage: Stage, taken: bo
     rounds = 3 if stage.broker == "kraken" else 1
     stage.venue.fail("cut", taken=taken)
     stage.killed(("submit", BUY), die="before_receipt")
-    for point in ("before_look", "in_look", "before_receipt") * rounds:
+    for point in ("before_asking", "while_asking", "before_receipt") * rounds:
         stage.killed(("reconcile", {}), die=point, ahead=LATER)
         assert stage.recorded()[1] == ["mine"], "nobody gave the claim up"
     stage.killed(("reconcile", {}), die="after_receipt", ahead=LATER)

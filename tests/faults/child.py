@@ -104,6 +104,18 @@ def _around_send(*, after: bool) -> None:
     replace(Broker, "place_order", place_order)
 
 
+def _around_look(*, after: bool) -> None:
+    real = Broker.find_order
+
+    def find_order(self: Broker, *arguments: Any) -> Any:
+        try:
+            return real(self, *arguments) if after else die()
+        finally:
+            die()
+
+    replace(Broker, "find_order", find_order)
+
+
 def _in_fallback(*, torn: bool) -> None:
     real = os.write
 
@@ -173,8 +185,10 @@ DEATHS: dict[str, Callable[[], None]] = {
     "before_put_aside": _before_put_aside,
     "before_first_byte": lambda: _on_the_wire("place_order", written=False),
     "before_answer": lambda: _on_the_wire("place_order", written=True),
-    "before_look": lambda: _on_the_wire("find_order", written=False),
-    "in_look": lambda: _on_the_wire("find_order", written=True),
+    "before_look": lambda: _around_look(after=False),
+    "after_look": lambda: _around_look(after=True),
+    "before_asking": lambda: _on_the_wire("find_order", written=False),
+    "while_asking": lambda: _on_the_wire("find_order", written=True),
 }
 
 

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,6 +104,20 @@ class Stage:
         process = self.start(**told)
         out, problems = process.communicate(timeout=PATIENCE)
         assert process.returncode == -9, (process.returncode, out, problems)
+
+    def one_after_another(self, lives: Sequence[Mapping[str, Any]]) -> list[tuple[int, Any]]:
+        """Processes that are told these things, each begun when the one before it has ended: exit code and answers."""
+        told = [json.dumps({"folder": str(self.folder), "values": self.values(), **life}) for life in lives]
+        done = subprocess.run(
+            [sys.executable, str(CHILD), "nursery"],
+            input="".join(f"{line}\n" for line in told),
+            text=True,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        ended = [json.loads(line) for line in done.stdout.splitlines()[1::2]]
+        return [(one["code"], json.loads(one["out"]) if one["out"] else None) for one in ended]
 
     def count(self) -> int:
         """Orders that the venue took."""

@@ -17,6 +17,8 @@ BUY = {"symbol": "BTC-USD", "side": "buy", "spend": "50", "client_order_id": "mi
 SELL = {"symbol": "ETH-USD", "side": "sell", "amount": "0.0100", "client_order_id": "mine"}
 ONE_SLOT = [{"name": "ONE", "equity": "50", "max_positions": 1, "min_position": "10"}]
 
+DEATHS = 50
+
 # Where it dies, what the venue does with orders, and whether the venue has the order in the end.
 POINTS = [
     ("before_insert", None, False),
@@ -120,10 +122,14 @@ def test_d01_kill9_everywhere_on_a_sell(
 def test_d02_kill9_in_recovery_again_and_again_converges(stage: Stage, clock: MovedClock, fault: str | None) -> None:
     values = one_slot(stage)
     prepare(stage, values, fault)
-    stage.killed(values=values, do=[["submit", BUY]], die="before_receipt")
-    for _ in range(4):
-        stage.killed(values=values, do=[["reconcile", {}]], die="before_receipt", ahead=60)
-    stage.killed(values=values, do=[["reconcile", {}]], die="after_receipt", ahead=60)
+    recovery = {"values": values, "do": [["reconcile", {}]], "ahead": 60}
+    points = [("before_look", "after_look", "before_receipt")[number % 3] for number in range(DEATHS)]
+    lives = [
+        {"values": values, "do": [["submit", BUY]], "die": "before_receipt"},
+        *({**recovery, "die": point} for point in points),
+        {**recovery, "die": "after_receipt"},
+    ]
+    assert [code for code, _ in stage.one_after_another(lives)] == [-signal.SIGKILL] * (DEATHS + 2)
     sent = stage.sent()
     clock.ahead = 60
     executor = stage.executor(values, clock=clock)

@@ -67,7 +67,7 @@ _QUICK: Final = 2.0  # for the look at an order that Coinbase has just accepted
 _PAGE: Final = 250  # rows of a listing; Coinbase gives accounts no more at once
 _MOST_PAGES: Final = 100
 _MOST_SYMBOLS: Final = 100  # per question for prices, so that its address stays short
-_LOOKS: Final = 3
+_LOOKS: Final = 5  # at an order that was just taken, or cancelled, until it stands still
 _PAUSE: Final = 0.2
 _BEFORE: Final = 600.0  # seconds before its send-by time from which on an order is looked for
 
@@ -425,8 +425,9 @@ def _to_raise(refused: _Refused) -> BrokerError:
 
 
 def _refusal(what: str, response: Any) -> _Refused:
+    token = response.request.headers["Authorization"].removeprefix("Bearer ")
     try:
-        said = json.loads(response.text)
+        said = json.loads(response.text.replace(token, "(the token)"))
     except (ValueError, RecursionError):
         said = None
     after = response.headers.get("Retry-After", "")

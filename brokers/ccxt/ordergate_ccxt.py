@@ -61,7 +61,7 @@ __all__ = ["VENUES", "Client", "Settings", "Venue", "venue_of"]
 
 _ANSWERS_WITHIN: Final = 8.0  # seconds ccxt waits for a connection, and for each part of an answer
 _TURN_WITHIN: Final = 3.0  # seconds a call waits for its turn where an exchange wants rising nonces
-_MARKETS_LAST: Final = 3600.0  # seconds; limits and steps are announced days ahead
+_MARKETS_LAST: Final = 60.0  # seconds; the gate asks for a market once an hour, and for several in a row
 _LEAVE_ALONE: Final = 15.0  # seconds, where an exchange that is asked too often does not say for how long
 _IDLE: Final = 4  # SDK objects kept for the next calls
 _SHOWN: Final = 300  # characters of a venue's answer that an error repeats
@@ -184,7 +184,7 @@ def get_prices(client: Client, symbols: Sequence[str]) -> list[Price]:
 
 @hookimpl
 def get_market(client: Client, symbol: str) -> Market | None:
-    with client.asking() as line:
+    with client.asking(fresh=True) as line:
         found = line.exchange.markets.get(_theirs(symbol))
         if found is None or found.get("spot") is not True:
             return None
@@ -336,6 +336,7 @@ class Client:
     _idle: deque[_Line] = field(factory=lambda: deque(maxlen=_IDLE), init=False, repr=False)
     _loaded: list[tuple[float, Any]] = field(factory=list, init=False, repr=False)
     _identity: list[str] = field(factory=list, init=False, repr=False)
+    _numbers: deque[int] = field(factory=lambda: deque(maxlen=1), init=False, repr=False)
     _loading: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     def identity(self, line: _Line) -> str:
@@ -347,13 +348,13 @@ class Client:
         return self._identity[0]
 
     @contextmanager
-    def asking(self) -> Iterator[_Line]:
+    def asking(self, *, fresh: bool = False) -> Iterator[_Line]:
         """A line with markets loaded, for questions and cancels. ccxt's errors, which hold addresses and bodies, leave
         it as ours.
         """
         line = self._take()
         try:
-            self._load_markets(line, fresh=True)
+            self._load_markets(line, fresh=fresh)
             yield line
         except self.sdk.BaseError as error:
             raise self.failed(line, error) from None
@@ -382,7 +383,9 @@ class Client:
         what = f"{line.exchange.id}: {type(error).__name__}"
         if line.status:
             return self.masked(f"{what}, HTTP {line.status}: {said or 'an empty answer'}")
-        return self.masked(f"{what}, no answer" if isinstance(error, self.sdk.NetworkError) else f"{what}: {error}")
+        if isinstance(error, self.sdk.NetworkError) or "://" in str(error):
+            return f"{what}, no answer"
+        return self.masked(f"{what}: {error}")
 
     def failed(self, line: _Line, error: Exception) -> BrokerError:
         text = self.told(line, error)
@@ -395,6 +398,12 @@ class Client:
         for secret in self.keys.values():
             text = text.replace(secret, "***")
         return text
+
+    def rising(self, number: float) -> int:
+        """The number, or one above the last where that is more: for exchanges that count the calls under a key."""
+        with self._loading:
+            self._numbers.append(max(int(number), self._numbers[-1] + 1 if self._numbers else 0))
+            return self._numbers[-1]
 
     def close(self) -> None:
         """Close the connections that are kept for further calls; they open again when they are needed."""
@@ -412,7 +421,9 @@ class Client:
         return line
 
     def _load_markets(self, line: _Line, *, fresh: bool) -> None:
-        """Markets are loaded once for all lines, and again after an hour; an order waits for no reload."""
+        """Markets are loaded once for all lines, and again only for the question about a market: no order and no exit
+        waits for a reload.
+        """
         with self._loading:
             kept = self._loaded[0] if self._loaded else None
         now = self.clock.monotonic()
@@ -509,6 +520,7 @@ def _guard(line: _Line, client: Client) -> None:
             return fetch2(path, api, *more, **named)
 
     exchange.fetch, exchange.on_rest_response = guarded, heard
+    exchange.incrementing_nonce = lambda: client.rising(exchange.nonce())  # one count for all lines
     if client.venue.rising_nonces:
         exchange.fetch2 = in_turn
     for scheme in ("http://", "https://"):

@@ -219,3 +219,28 @@ def test_f02_no_balance_is_an_error_and_never_an_empty_account(venue: Any, clien
     venue.fail(fault, on="account")
     with pytest.raises((BrokerError, LookupError, TypeError)):
         broker.get_account(client)
+
+
+def test_markets_are_loaded_once_and_no_order_waits_for_a_reload(
+    venue: Any, connect: Callable[..., broker.Client], order: Made
+) -> None:
+    clock = _Ahead()
+    client = connect(venue.settings, clock=clock)
+    broker.get_market(client, venue.symbol)
+    loaded = venue.server.count("market")
+    broker.get_market(client, venue.symbol)
+    clock.ahead = 7200
+    broker.get_account(client)
+    broker.place_order(client, order(venue, "sell", amount="0.001"))
+    assert venue.server.count("market") == loaded
+    broker.get_market(client, venue.symbol)
+    assert venue.server.count("market") > loaded
+
+
+class _Ahead(SystemClock):
+    """A clock whose monotonic side is moved by hand."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead

@@ -61,7 +61,7 @@ def test_c05_an_answer_about_another_order_is_not_believed(venue: Any, client: b
     assert venue.requests() == 1
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 400, 403, 404, 408, 418, 429, 500, 502, 503, 504, 520, 524])
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 403, 404, 429, 500, 502, 504, 520])
 @pytest.mark.parametrize("name", ["kraken", "binance"])
 def test_c06_status_sweep_no_page_of_a_proxy_is_a_refusal(
     venue: Any, client: broker.Client, order: Made, status: int
@@ -383,11 +383,18 @@ def test_a_call_that_hangs_holds_up_no_other(
             with pytest.raises(BrokerError):
                 broker.get_prices(client, [venue.symbol])
             return None
-        while not venue.server.count("prices"):
-            pass
+        clock = SystemClock()
+        until = clock.monotonic() + 20
+        while not venue.server.count("prices") and clock.monotonic() < until:
+            clock.sleep(0.002)
         try:
             return broker.place_order(client, order(venue, "sell", amount="0.001")).status
         finally:
             venue.clear()
 
     assert crowd(2, ask)[1] is OrderStatus.FILLED
+
+
+def test_numbers_rise_for_all_lines_of_a_client_together(client: broker.Client) -> None:
+    numbers = [broker._new_line(client).exchange.incrementing_nonce() for _ in range(5)]
+    assert numbers == sorted(set(numbers))

@@ -17,6 +17,7 @@ from ordergate.broker import wire_id
 from ordergate.cli import commands
 from ordergate.clock import SystemClock
 from ordergate.testing.coinbase import CoinbaseRehearsal, rehearsal
+from ordergate.testing.loopback import Reply, Request
 
 Gate = Callable[..., Executor]
 
@@ -105,9 +106,20 @@ def test_c01_an_unknown_buy_holds_back_others_of_its_market(gate: Gate, venue: C
     assert venue.requests() == 1
 
 
-def test_c02_c03_never_arrived_is_absent_only_when_its_token_is_dead(gate: Gate, venue: CoinbaseRehearsal) -> None:
+def test_c02_c03_never_arrived_is_absent_only_when_its_token_is_dead(
+    gate: Gate, venue: CoinbaseRehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = MovedClock()
-    executor = gate(clock=clock, clock_skew=60)
+    answer = venue.dialect.answer
+
+    def later(request: Request) -> Reply:
+        """The venue's clock goes with this one; tokens are still of the moment at which they are really made."""
+        if not request.path.endswith("/time"):
+            return answer(request)
+        return Reply(json.dumps({"epochMillis": str(int(clock.now() * 1000))}).encode())
+
+    monkeypatch.setattr(venue.dialect, "answer", later)
+    executor = gate(clock=clock)
     venue.fail("cut", taken=False)
     assert executor.submit(buy()).status is OrderStatus.UNKNOWN
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ordergate.broker import Broker
 from ordergate.clock import SystemClock
@@ -21,6 +21,7 @@ from ordergate.errors import ConfigError, InputError
 from ordergate.executor import Executor
 from ordergate.models import OrderStatus, Receipt, VenueOrder
 from ordergate.order import Order
+from ordergate.plugins import Hook
 from ordergate.records import canonical
 from ordergate.testing.rehearsal import Rehearsal
 
@@ -31,7 +32,7 @@ SPEND: Final = Decimal("11.37")
 """What the checks buy for: over every venue's minimum, small enough for a hundred of them, and in odd cents."""
 LONG: Final = Decimal(20)
 """Seconds a call may take where nothing is told to hang: a busy machine must not look like a silent venue."""
-SHORT: Final = Decimal("1.5")
+SHORT: Final = Decimal("2.5")
 """Seconds a call may take where something is told to hang."""
 SEND_WITHIN: Final = 30
 _PATIENCE: Final = 5.0
@@ -98,6 +99,7 @@ class Bench:
             raise ConfigError(executor.setup.broken[ACCOUNT])
         if executor.setup.problems:
             raise ConfigError(executor.setup.problems)
+        _move_along(executor.setup.brokers[ACCOUNT], clock)
         stage = Stage(bench=self, executor=executor, clock=clock, broker=executor.setup.brokers[ACCOUNT])
         self._stages.append(stage)
         stage.broker.client(60.0)  # importing an SDK takes its time, which is no part of any call
@@ -145,6 +147,24 @@ class Bench:
         self.close()
 
 
+def _move_along(broker: Broker, clock: MovedClock) -> None:
+    """Let the venue's clock, as the broker tells it, go ahead with the gate's: time passes for both alike.
+
+    The venue itself stays in the present, where what the broker signs is good.
+    """
+    hook = broker.plugin.hooks.get("get_time")
+    if hook is None:
+        return
+
+    def get_time(**values: Any) -> Any:
+        told = hook.call(values)
+        return told + clock.ahead if isinstance(told, int | float) else told
+
+    moved = Hook(hook.name, get_time, hook.arguments)
+    plugin = evolve(broker.plugin, hooks={**broker.plugin.hooks, hook.name: moved})
+    object.__setattr__(broker, "plugin", plugin)  # frozen for everybody but this stand-in for the passing of time
+
+
 @define(eq=False)
 class Stage:
     """One gate on the bench's venue."""
@@ -183,7 +203,7 @@ class Stage:
 
     def pass_arrival(self) -> None:
         """Move the clock past the moment up to which anything sent now could still arrive."""
-        self.clock.ahead += SEND_WITHIN + self.broker.profile.honoured + 1
+        self.clock.ahead += SEND_WITHIN + self.broker.profile.honoured + self.executor.config.gate.clock_skew + 2
 
     def venue_order(self, **terms: Any) -> VenueOrder:
         """An order as the executor would hand it to the broker, for calls that go past the gate's own checks."""

@@ -395,7 +395,7 @@ def _by_hand(stage: Stage, decision: Decision, status: OrderStatus) -> None:
 
 
 def _late(bench: Bench) -> None:
-    stage = bench.stage(deadline=SHORT)
+    stage = bench.stage()
     sends = bench.sends()
     bench.fail("late", on=_PLACE, times=1)
     decision = stage.buy()

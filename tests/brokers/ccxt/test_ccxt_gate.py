@@ -11,7 +11,8 @@ import pytest
 from attrs import frozen
 from click.testing import CliRunner
 
-from ordergate import Executor, Order, OrderStatus, Side
+import ordergate_ccxt
+from ordergate import Executor, Order, OrderStatus, Side, hookimpl
 from ordergate.cli import commands
 from ordergate.clock import SystemClock
 
@@ -86,8 +87,16 @@ def test_an_unknown_outcome_is_settled_from_the_command_line(venue: Any, program
     assert venue.requests() == len(venue.orders()) == 1
 
 
-def test_an_order_that_never_arrived_is_let_go_when_it_no_longer_can(venue: Any, tmp_path: Path) -> None:
+def test_an_order_that_never_arrived_is_let_go_when_it_no_longer_can(
+    venue: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = MovedClock()
+
+    @hookimpl
+    def get_time(client: Any) -> float:
+        return clock.now()  # deadlines run out by the venue's clock, so it moves along
+
+    monkeypatch.setattr(ordergate_ccxt, "get_time", get_time)
     with Executor.from_values(config(venue), folder=tmp_path, clock=clock) as executor:
         venue.fail("cut", taken=False)
         order = Order.buy(venue.symbol, spend="80", client_order_id="never")

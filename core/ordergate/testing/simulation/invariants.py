@@ -87,6 +87,8 @@ class Watch:
     _sends: dict[str, int] = field(factory=dict)
     _repeated: set[str] = field(factory=set)
     """Exits that were rightly sent more than once."""
+    _waited: set[tuple[str, str]] = field(factory=set)
+    """Account and key of every line that was seen in the fallback."""
     _committed: list[tuple[str, int, str, str]] = field(factory=list)
     _reader: sqlite3.Connection | None = None
     _verifier: SqliteLedger | None = None
@@ -185,6 +187,8 @@ class Watch:
             if found is not None and not found.is_exit and exchange.foreign_at < found.window:
                 self.say("I2", f"the venue had no money for buy {self._names.get(wire, wire)}")
         exchange.out_of_funds.clear()
+        lines = [json.loads(line) for line in self.world.fallback_text().splitlines()]
+        self._waited |= {(line["account"], line["key"]) for line in lines}
         self._check_rows()
         if thoroughly:
             self._check_journal()
@@ -219,6 +223,9 @@ class Watch:
         exchange = self.world.exchange
         if self.world.fallback_text():
             self.say("I8", "lines still wait in the fallback")
+        for account, key in sorted(self._waited):
+            if not self._rows("SELECT 1 FROM journal WHERE account = ? AND key = ?", account, key):
+                self.say("I4", f"{key} waited in the fallback and never came into the journal")
         rows = self._rows(
             "SELECT o.client_order_id, o.wire_id, o.status, o.is_exit, o.live, r.body FROM orders AS o "
             "LEFT JOIN journal AS r ON r.account = o.account AND r.seq = o.receipt_seq "

@@ -74,7 +74,7 @@ def test_d08_clock_set_while_old_balances_may_still_show(root: Path) -> None:
     assert run_steps(scenario("deadline", cash="110"), steps, root) is None
 
 
-# -------------------------------------------------------------------------------------------- the same seed, the same run
+# ------------------------------------------------------------------------------------------ the same seed, the same run
 
 
 def test_steps_follow_from_the_seed_and_do_not_depend_on_how_many_there_are() -> None:

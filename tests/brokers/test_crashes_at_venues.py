@@ -142,7 +142,8 @@ class Stage:
     def killed(self, *do: tuple[str, Mapping[str, Any]], **more: Any) -> None:
         """A process that dies on its way, at the point named by `die`."""
         self._nursery.begin(**self.told(*do, **more))
-        assert self._nursery.end()[0] == -signal.SIGKILL
+        code, answers = self._nursery.end()
+        assert code == -signal.SIGKILL, answers
 
     def killed_while(self, is_so: Callable[[], bool], *do: tuple[str, Mapping[str, Any]]) -> None:
         """A process that is killed from outside, as soon as the venue has come so far."""
@@ -215,8 +216,8 @@ def test_d01_kill9_everywhere_on_the_wire(stage: Stage, point: str, fault: dict[
     assert (again["status"], again["replayed"]) == ("filled" if taken else "expired", True)
     assert stage.venue.requests() == requests
     assert len(stage.venue.orders()) == taken
-    # With the next facts the claim is over. (They refuse to buy: the clock of this process was set wrong to get here.)
-    stage.lives(("submit", {**BUY, "client_order_id": "next"}), ahead=2 * LATER)
+    # With the next facts the claim is over. Any decision brings them, a refusal too.
+    stage.lives(("submit", {**BUY, "spend": "2", "client_order_id": "next"}), ahead=2 * LATER)
     mine, live, unfinished = stage.recorded()
     assert (live, unfinished) == ([], 0)
     if taken:

@@ -266,7 +266,10 @@ def _other_step(executor: Executor, what: str) -> Any:
 
 
 def run(told: Mapping[str, Any], do: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
-    clock = ShiftedClock(told["ahead"]) if told.get("ahead") else SystemClock()
+    clock: SystemClock = SystemClock()
+    if told.get("ahead"):
+        clock = ShiftedClock(told["ahead"])
+        replace(Broker, "get_time", lambda *_: clock.now())  # time passes at the venue as well
     with Executor.from_values(told["values"], folder=told["folder"], clock=clock) as executor:
         return [step(executor, what, arguments) for what, arguments in do]
 
@@ -326,7 +329,7 @@ def _live(line: str) -> NoReturn:
 def main(told: Mapping[str, Any]) -> None:
     if told.get("no_rights"):
         no_rights()
-    if told.get("die") in DEATHS:
+    if told.get("die"):
         DEATHS[told["die"]]()
     if told.get("die_while_creating"):
         _while_creating(told["die_while_creating"])

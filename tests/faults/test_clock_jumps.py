@@ -33,7 +33,7 @@ def test_an_order_whose_send_by_time_passed_before_the_send_is_not_sent(
     place = Desk.place
 
     def stopped_for_a_while(*arguments: Any) -> Any:
-        clock.ahead += 5.5
+        clock.ahead += 8
         return place(*arguments)
 
     monkeypatch.setattr(Desk, "place", stopped_for_a_while)
@@ -53,7 +53,7 @@ def test_what_was_not_sent_gives_its_slot_back(
     place = Desk.place
 
     def stopped_for_a_while(*arguments: Any) -> Any:
-        clock.ahead += 5.5
+        clock.ahead += 8
         return place(*arguments)
 
     monkeypatch.setattr(Desk, "place", stopped_for_a_while)

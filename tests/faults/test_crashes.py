@@ -122,9 +122,9 @@ def test_d01_kill9_everywhere_on_a_sell(
 def test_d02_kill9_in_recovery_again_and_again_converges(stage: Stage, clock: MovedClock, fault: str | None) -> None:
     values = one_slot(stage)
     prepare(stage, values, fault)
-    recovery = {"values": values, "do": [["reconcile", {}]], "ahead": 60}
+    recovery: dict[str, Any] = {"values": values, "do": [["reconcile", {}]], "ahead": 60}
     points = [("before_look", "after_look", "before_receipt")[number % 3] for number in range(DEATHS)]
-    lives = [
+    lives: list[dict[str, Any]] = [
         {"values": values, "do": [["submit", BUY]], "die": "before_receipt"},
         *({**recovery, "die": point} for point in points),
         {**recovery, "die": "after_receipt"},

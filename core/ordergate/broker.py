@@ -37,6 +37,7 @@ from ordergate.models import (
 )
 from ordergate.order import parse_symbol
 from ordergate.plugins import Admitted
+from ordergate.settings import Gate
 
 __all__ = ["Broker", "Mismatch", "NothingSent", "wire_id"]
 
@@ -65,6 +66,8 @@ class Broker:
     settings: Any
     profile: BrokerProfile
     deadline: float
+    clock_skew: float
+    """Seconds by which this machine's clock may be off and buys still pass."""
     _clock: Clock
     _client: list[Any]
     _lock: threading.Lock
@@ -77,7 +80,7 @@ class Broker:
         plugin: Admitted,
         settings: Any,
         fee_threshold: Decimal | None,
-        deadline: float,
+        gate: Gate,
         clock: Clock,
     ) -> Broker | Problem:
         """Read the profile and tighten it; no I/O. A `Problem` says why the account cannot be used."""
@@ -98,7 +101,7 @@ class Broker:
                     f"the config may only tighten it: use {declared} or more, or leave it out",
                 )
             profile = evolve(profile, fee_threshold=Figure(fee_threshold, f"config ({where}.fee_threshold)", ""))
-        return cls(account, plugin, settings, profile, deadline, clock, [], threading.Lock(), [])
+        return cls(account, plugin, settings, profile, gate.deadline, gate.clock_skew, clock, [], threading.Lock(), [])
 
     # ---------------------------------------------------------------------------------------------------- questions
 
@@ -152,11 +155,11 @@ class Broker:
             raise BrokerError(f"get_permissions of {self.plugin.name} gave no list")
         return tuple(map(str, answer))
 
-    def get_time(self) -> float | None:
+    def get_time(self, seconds: float | None = None) -> float | None:
         """The venue's clock, seconds since the epoch; None when the broker cannot tell."""
         if "get_time" not in self.plugin.hooks:
             return None
-        answer = self._ask("get_time", None)
+        answer = self._ask("get_time", seconds)
         if answer is None:
             return None
         if not _is_seconds(answer):
@@ -168,6 +171,8 @@ class Broker:
         if "list_orders" not in self.plugin.hooks:
             return None
         answer = self._ask("list_orders", None, since=since)
+        if answer is None:
+            return None
         if not isinstance(answer, Sequence) or not all(type(receipt) is Receipt for receipt in answer):
             raise BrokerError(f"list_orders of {self.plugin.name} gave no list of receipts")
         return tuple(answer)

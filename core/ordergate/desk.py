@@ -30,7 +30,7 @@ from ordergate.outcome import Outcome, replay, told
 from ordergate.panel import ActiveRule, Panel, refusal
 from ordergate.records import from_plain, to_plain
 from ordergate.settings import Gate
-from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all, venue_order_of
+from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all, venue_now, venue_order_of
 from ordergate.setup import Setup
 
 __all__ = ["Desk", "Snapshot", "Stop"]
@@ -304,9 +304,14 @@ class Desk:
         self._tell_again(recorded)
 
     def arrives_for(self, recorded: Recorded) -> float:
-        """For how many seconds more the order may still arrive at the venue; below zero when it no longer can."""
+        """For how many seconds more the order may still arrive at the venue; below zero when it no longer can.
+
+        Raises BrokerError when the venue does not tell its time now.
+        """
         broker = self.setup.brokers.get(recorded.account)
-        return (recorded.send_by or 0.0) + (broker.profile.honoured if broker else 0.0) - self.clock.now()
+        if broker is None:
+            return (recorded.send_by or 0.0) - self.clock.now()
+        return (recorded.send_by or 0.0) + broker.profile.honoured - venue_now(broker, self.clock)
 
     def _tell_again(self, recorded: Recorded) -> None:
         """Observers hear what was written down of an order after its send; that they can is worth no exit's time."""
@@ -462,6 +467,7 @@ class Desk:
                 dust=Decimal(gate["dust"]),
                 max_positions=gate["max_positions"],
                 facts_age=gate["facts_age"],
+                clock_skew=gate["clock_skew"],
             ),
             tiers=tuple(from_plain(tier, Tier) for tier in made["tiers"]),
             profile=from_plain(made["profile"], BrokerProfile),

@@ -23,7 +23,7 @@ from ordergate.clock import Clock, SystemClock
 from ordergate.config import Config, config_from_values, read_config
 from ordergate.decision import Decision, StateChange
 from ordergate.desk import Desk, Snapshot, Stop
-from ordergate.errors import ConfigError, InputError, LedgerBusy, LedgerError
+from ordergate.errors import BrokerError, ConfigError, InputError, LedgerBusy, LedgerError
 from ordergate.exits import Exits
 from ordergate.judge import Inputs, Judgement, band, judge
 from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation
@@ -179,9 +179,10 @@ class Executor:
             raise InputError("as", str(status), f"use {', '.join(allowed)}")
         if recorded is None or not is_doubtful(recorded, self.clock.now()):
             raise InputError("client_order_id", client_order_id, "only an order of unknown outcome is settled by hand")
-        late = self.desk.arrives_for(recorded)
-        if status == OrderStatus.EXPIRED and late >= 0:
-            raise InputError("as", str(status), f"it may still arrive for {late:.0f} s; wait, then look again")
+        if status == OrderStatus.EXPIRED:
+            late = self._arrives_for(recorded)
+            if late >= 0:
+                raise InputError("as", str(status), f"it may still arrive for {late:.0f} s; wait, then look again")
         for field, text in (("by", by), ("reason", reason)):
             check_words(field, text)
         self.desk.settle_by_hand(recorded, OrderStatus(status), by=by, reason=reason)
@@ -200,6 +201,13 @@ class Executor:
         with exact():
             again = self.desk.judge_again(recorded)
         return Explained(decision=replay(recorded), again=again)
+
+    def _arrives_for(self, recorded: Recorded) -> float:
+        try:
+            return self.desk.arrives_for(recorded)
+        except BrokerError as error:
+            fix = f"whether it may still arrive goes by the venue's clock, which could not be read: {error}; try again"
+            raise InputError("as", OrderStatus.EXPIRED.value, fix) from error
 
     # ------------------------------------------------------------------------------------------------------- the path
 

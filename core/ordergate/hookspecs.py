@@ -341,9 +341,9 @@ class BrokerHooks(Protocol):
         ...
 
     @hookspec
-    def list_orders(self, client: Any, since: float) -> Sequence[Receipt]:
-        """All orders of the account made since a moment (seconds since the epoch). Optional; finds orders the gate
-        never sent.
+    def list_orders(self, client: Any, since: float) -> Sequence[Receipt] | None:
+        """All orders of the account made since a moment (seconds since the epoch); None where the venue has no such
+        list. Optional; finds orders the gate never sent.
 
             from ordergate import hookimpl
 

@@ -25,7 +25,7 @@ from ordergate.panel import Panel, refusal
 from ordergate.settings import Gate
 from ordergate.sizing import Asked, Sized, size_up, venue_objection
 from ordergate.untouched import copied
-from ordergate.valuation import Valuation, claims_of, merge, value
+from ordergate.valuation import Valuation, claims_of, lag_of, merge, value
 
 __all__ = ["Inputs", "Judgement", "band", "judge"]
 
@@ -246,7 +246,7 @@ class _Books:
 def _books(inputs: Inputs) -> _Books:
     valuation = value(inputs.facts, inputs.gate, inputs.age)
     claims, gone = claims_of(
-        inputs.facts, inputs.reservations, valuation.rates, inputs.gate.cash, inputs.profile.balance_lag
+        inputs.facts, inputs.reservations, valuation.rates, inputs.gate.cash, lag_of(inputs.profile, inputs.gate)
     )
     account = merge(inputs.account, valuation, claims, inputs.gate)
     free = dict(valuation.available)

@@ -20,7 +20,7 @@ from ordergate.ledger import SENDING, Recorded
 from ordergate.models import Absence, OrderStatus, Receipt, VenueOrder
 from ordergate.records import from_plain, to_plain
 
-__all__ = ["Settled", "is_doubtful", "receipt_body", "settle_all", "settle_one", "venue_order_of"]
+__all__ = ["Settled", "is_doubtful", "receipt_body", "settle_all", "settle_one", "venue_now", "venue_order_of"]
 
 NEVER_ARRIVED: Final = "never_arrived"
 
@@ -48,9 +48,10 @@ def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float 
     deadline = math.inf if seconds is None else clock.monotonic() + seconds
     order = venue_order_of(recorded)
     doubtful = is_doubtful(recorded, clock.now())
-    arrives_for = order.send_by + broker.profile.honoured - clock.now()
-    looks = broker.profile.absence_looks if doubtful and arrives_for < 0 else 1
     try:
+        now = venue_now(broker, clock, seconds) if doubtful else clock.now()
+        arrives_for = order.send_by + broker.profile.honoured - now
+        looks = broker.profile.absence_looks if doubtful and arrives_for < 0 else 1
         for look in range(looks):
             left = deadline - clock.monotonic()
             if look and left <= broker.profile.absence_pause:
@@ -67,6 +68,15 @@ def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float 
     if doubtful and arrives_for < 0 and broker.profile.absence is Absence.LOOKUP:
         return _absent(recorded, order, looks, broker.profile.rests_on)
     return _open(recorded, _why_open(doubtful, arrives_for))
+
+
+def venue_now(broker: Broker, clock: Clock, seconds: float | None = None) -> float:
+    """The venue's clock, as far behind this machine's as it may be: deadlines and tokens run out by the venue's.
+
+    Raises BrokerError when the venue does not answer.
+    """
+    here, there = clock.now() - broker.clock_skew, broker.get_time(seconds)
+    return here if there is None else min(here, there)
 
 
 def _why_open(doubtful: bool, arrives_for: float) -> str:  # noqa: FBT001 - two plain facts about one order

@@ -51,6 +51,7 @@ class Setup:
                 "dust": to_plain(gate.dust),
                 "max_positions": gate.max_positions,
                 "facts_age": gate.facts_age,
+                "clock_skew": gate.clock_skew,
             },
             "tiers": to_plain(self.config.tiers),
             "profile": to_plain(self.brokers[account].profile),
@@ -133,8 +134,7 @@ class _Builder:
         if problems:
             self._problems += problems
             return tuple(problems)
-        deadline = self._config.gate.deadline
-        broker = Broker.ready(account.name, plugin, settings, account.fee_threshold, deadline, self._clock)
+        broker = Broker.ready(account.name, plugin, settings, account.fee_threshold, self._config.gate, self._clock)
         if isinstance(broker, Broker):
             return broker
         self._problems.append(broker)

@@ -16,11 +16,21 @@ from attrs import evolve, frozen
 from ordergate.amounts import ZERO, plain, round_down
 from ordergate.facts import Facts, valuing_symbols
 from ordergate.ledger import Reservation
-from ordergate.models import REPORTING_CURRENCY, Account, Holding, Market, OrderStatus, Position, Price, Side
+from ordergate.models import (
+    REPORTING_CURRENCY,
+    Account,
+    BrokerProfile,
+    Holding,
+    Market,
+    OrderStatus,
+    Position,
+    Price,
+    Side,
+)
 from ordergate.settings import Gate
 from ordergate.untouched import Copies
 
-__all__ = ["Claim", "Valuation", "claims_of", "merge", "value"]
+__all__ = ["Claim", "Valuation", "claims_of", "lag_of", "merge", "value"]
 
 
 @frozen(kw_only=True)
@@ -31,6 +41,13 @@ class Claim:
     takes: str
     needs: Decimal
     size: Decimal
+
+
+def lag_of(profile: BrokerProfile, gate: Gate) -> float:
+    """Seconds after a receipt in which facts may still be older than it: the venue's own lag, and what two clocks
+    within tolerance, or one that is set meanwhile, may differ by.
+    """
+    return profile.balance_lag + 2 * gate.clock_skew if profile.balance_lag else 0.0
 
 
 @frozen(kw_only=True)
@@ -109,12 +126,12 @@ def claims_of(
     reservations: Iterable[Reservation],
     rates: Mapping[str, Decimal],
     cash: Iterable[str],
-    balance_lag: float,
+    lag: float,
 ) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
     """What approved buys still claim on these facts, and the client order ids whose reservation these facts have
     outlived.
 
-    A reservation is gone at the first facts begun after its terminal receipt plus the venue's balance lag. While
+    A reservation is gone at the first facts begun after its terminal receipt plus `lag`, of `lag_of`. While
     it rests at the venue, what is left of it is counted from the venue's own list, and its cash by the venue's hold.
     Otherwise all of it counts. Open buys that the gate did not send are counted like resting ones: they can fill too.
     """
@@ -124,7 +141,7 @@ def claims_of(
     gone: list[str] = []
     in_full: set[str | None] = set()
     for one in reservations:
-        seen = one.receipt_at is not None and facts.begun >= one.receipt_at + balance_lag
+        seen = one.receipt_at is not None and facts.begun >= one.receipt_at + lag
         if seen and OrderStatus(one.status).is_final:
             gone.append(one.client_order_id)
         elif not (seen and one.wire_id in resting):

@@ -21,6 +21,7 @@ from ordergate.broker import Broker
 from ordergate.clock import SystemClock
 from ordergate.hookspecs import BROKER, OBSERVER, RULE, Kind
 from ordergate.plugins import Admitted, admit
+from ordergate.settings import Gate
 
 PAGE = Path(__file__).parents[2] / "docs" / "hooks.md"
 BEGIN, END = "<!-- from the specifications: begin -->", "<!-- from the specifications: end -->"
@@ -131,7 +132,7 @@ class Client:
 @pytest.mark.parametrize("admitted", [BROKER], indirect=True, ids=["broker"])
 def test_the_examples_of_a_broker_give_answers_that_the_gate_takes(admitted: Admitted) -> None:
     assert call(admitted, "connect", settings=SimpleNamespace(cash="5")) == {"cash": "5"}
-    broker = Broker.ready("main", admitted, None, None, 10.0, SystemClock())
+    broker = Broker.ready("main", admitted, None, None, Gate(), SystemClock())
     assert isinstance(broker, Broker)
     broker._client.append(Client())  # pyright: ignore[reportPrivateUsage]
     known, other = order("known"), order("other")

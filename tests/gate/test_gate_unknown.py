@@ -251,7 +251,7 @@ def test_c02_never_arrived_is_proved_absent_and_freed_once(gate: Gate, venue: Ve
     paper.set_fault(client, "no_answer_before")
     assert executor.submit(BUY).status is OrderStatus.UNKNOWN
     assert settled(executor) == {"first": None}  # within its send-by time it may still arrive
-    clock.ahead += 6
+    clock.ahead += 8
     assert settled(executor) == {"first": OrderStatus.EXPIRED}
     assert settled(executor) == {}
     again = executor.submit(BUY)
@@ -268,7 +268,7 @@ def test_c02_never_arrived_frees_its_claim_for_the_next_buy(gate: Gate, venue: V
     executor = gate(cash="200.00", clock=clock)
     paper.set_fault(venue(executor), "no_answer_before")
     executor.submit(Order.buy("BTC-USD", spend="150", client_order_id="first"))
-    clock.ahead += 6
+    clock.ahead += 8
     decision = executor.submit(Order.buy("ETH-USD", spend="150"))
     assert decision.status is OrderStatus.FILLED
     assert executor.desk.ledger().find("main", "first").status == OrderStatus.EXPIRED  # type: ignore[union-attr]
@@ -280,7 +280,7 @@ def test_c02_never_arrived_needs_every_look_to_find_nothing(gate: Gate, venue: V
     client = venue(executor)
     paper.set_fault(client, "no_answer_after")
     executor.submit(BUY)
-    clock.ahead += 6
+    clock.ahead += 8
     paper.set_fault(client, "late_visibility", times=2)
     assert settled(executor) == {"first": OrderStatus.FILLED}
 
@@ -373,7 +373,7 @@ def test_an_unknown_order_is_settled_by_a_person_with_name_and_reason(gate: Gate
     told = {"by": "ann", "reason": "the venue's support says it never came"}
     with pytest.raises(InputError, match="still arrive"):
         executor.settle_by_hand("first", "expired", **told)
-    clock.ahead += 6
+    clock.ahead += 8
     for field in told:
         with pytest.raises(InputError, match=field):
             executor.settle_by_hand("first", "expired", **{**told, field: ""})

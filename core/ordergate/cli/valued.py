@@ -11,7 +11,7 @@ from ordergate.executor import Executor
 from ordergate.facts import Facts, valuing_symbols
 from ordergate.ledger import Reservation
 from ordergate.models import Account, Market, Tier
-from ordergate.valuation import Valuation, claims_of, merge, value
+from ordergate.valuation import Valuation, claims_of, lag_of, merge, value
 
 __all__ = ["Valued", "look"]
 
@@ -47,7 +47,7 @@ def look(executor: Executor, account: str | None) -> Valued:
     with exact():
         facts = executor.desk.reader(name).read(None)
         valuation = value(facts, gate, 0.0)
-        claims, _ = claims_of(facts, reservations, valuation.rates, gate.cash, broker.profile.balance_lag)
+        claims, _ = claims_of(facts, reservations, valuation.rates, gate.cash, lag_of(broker.profile, gate))
         seen = merge(name, valuation, claims, gate)
     warnings += [f"The facts cannot be trusted: {flaw}." for flaw in dict.fromkeys(valuation.flaws)]
     reached = [tier for tier in executor.config.tiers if seen.equity >= tier.equity]

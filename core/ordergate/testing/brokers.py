@@ -35,6 +35,7 @@ from ordergate.errors import InputError, PluginError, Problem
 from ordergate.hookspecs import BROKER
 from ordergate.models import Absence, IdPromise
 from ordergate.plugins import Admitted, admit, discover
+from ordergate.settings import Gate
 from ordergate.testing.bench import Bench, NotTried
 from ordergate.testing.rehearsal import Rehearsal
 from ordergate.testing.trials import PROVES_FINDING, PROVES_REPEATS, TRIALS, check_profile, unsaid_secrets
@@ -248,7 +249,7 @@ class _Checking:
             value, problems = bound.value, bound.problems
         made: Broker | Problem | None = None
         if not problems:
-            made = Broker.ready("main", plugin, value, None, 30.0, SystemClock())
+            made = Broker.ready("main", plugin, value, None, Gate(deadline=30.0), SystemClock())
         wrong = [*problems, *([made] if isinstance(made, Problem) else [])]
         if "rehearsal" in self._checks:  # there is no venue; without settings nothing more can be said
             if wrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 import ordergate_paper
 from ordergate.config import read_config
 from ordergate.errors import InputError
+from ordergate.hookspecs import BROKER
+from ordergate.plugins import admit
 from ordergate.settings import Gate
 
 
@@ -72,10 +75,27 @@ def test_nothing_is_overwritten_without_force(made: Any) -> None:
     assert read_config(made.config).problems == ()
 
 
-def test_another_broker_is_declined(program: Any) -> None:
-    ran = program.json("init", str(program.folder / "new"), "--broker", "kraken")
-    assert (ran.code, ran.data["field"]) == (2, "broker")
+def test_a_broker_that_is_not_installed_is_named(program: Any) -> None:
+    ran = program.json("init", str(program.folder / "new"), "--broker", "krakn")
+    assert (ran.code, ran.data["error"]) == (1, "plugin_missing")
+    assert "kraken" in ran.data["message"]
     assert not (program.folder / "new").exists()
+
+
+@pytest.mark.parametrize(("broker", "required"), [("kraken", set()), ("coinbase", set()), ("ccxt", {"exchange"})])
+def test_an_installed_broker_gets_a_section_of_its_own_settings(program: Any, broker: str, required: set[str]) -> None:
+    folder = program.folder / "new"
+    assert program("init", str(folder), "--broker", broker).code == 0
+    text = (folder / "ordergate.toml").read_text(encoding="utf-8")
+    (table,) = tomllib.loads(text)["accounts"].values()
+    assert table["broker"] == broker
+    assert set(table[broker]) == {"key_file"} | required
+    # Every other setting stands there as a comment, so that taking the mark away is all that is needed.
+    settings = {field.name for field in attrs.fields(admit(BROKER, broker).settings_class)}
+    section = text.split(f"[accounts.main.{broker}]")[1]
+    assert settings <= set(re.findall(r"^(?:# )?([a-z_]+) = ", section, re.MULTILINE))
+    opened = re.sub(r"^# ([a-z_]+ = )", r"\1", section, flags=re.MULTILINE)
+    assert set(tomllib.loads(opened)) == settings | {"fee_threshold"}
 
 
 def test_it_says_what_to_try_next(program: Any) -> None:

@@ -48,7 +48,7 @@ COMMANDS: Final[Mapping[str, Section]] = {
         "init": ("setup_commands:init", "Write a commented config with a paper account."),
         "plugins": ("plugins:plugins", "Installed and active plugins; enable, disable, check, pin."),
         "schema": ("setup_commands:schema", "The config's JSON schema, for editors."),
-        "venue": ("venue:venue", "Drive the paper venue: prices, faults, reset."),
+        "venue": ("venue:venue", "Drive the paper venue, or stand an exchange up to rehearse at."),
         "demo": ("setup_commands:demo", "Watch the gate at work, without configuration."),
     },
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,17 +29,16 @@ _RULES: Final = ("position_cap", "min_allocation", "min_position", "dust", "aver
 @click.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.option(
-    "--broker", default="paper", metavar="NAME", help="The broker of the first account; paper is the one there is."
+    "--broker", default="paper", metavar="NAME", help="The broker of the account: paper, or any that is installed."
 )
 @click.option("--force", is_flag=True, help="Overwrite a config that is there.")
 @shared
 @click.pass_obj
 def init(face: Face, *, folder: Path, broker: str, force: bool) -> int:
-    """Write a commented ordergate.toml with a paper account and all five rules, and its JSON schema for editors."""
+    """Write a commented ordergate.toml with an account and all five rules, and its JSON schema for editors."""
     from ordergate.schema import build_own, text
 
-    if broker != "paper":
-        raise InputError("broker", broker, "this version brings paper; for another, copy its section from its own docs")
+    account = _PAPER if broker == "paper" else tuple(_account_lines(broker))
     config, described = folder / _CONFIG, folder / _SCHEMA
     if not force:
         for path in (config, described):
@@ -48,14 +47,11 @@ def init(face: Face, *, folder: Path, broker: str, force: bool) -> int:
     with named_by_user("DIR", folder):
         folder.mkdir(parents=True, exist_ok=True)
         described.write_text(text(build_own()), encoding="utf-8")
-        config.write_text(_config_text(), encoding="utf-8")
+        config.write_text(_config_text(account), encoding="utf-8")
     option = "" if folder == Path() else f" --config {shlex.quote(str(config))}"
-    following = [
-        f"ordergate{option} doctor",
-        f"ordergate{option} check BTC-USD --spend 3",
-        f"ordergate{option} limits BTC-USD",
-        f"ordergate{option} buy BTC-USD --spend 25",
-    ]
+    verbs = ("doctor", "check BTC-USD --spend 3", "limits BTC-USD", "buy BTC-USD --spend 25")
+    # Where money moves, nobody is told to buy something for a try.
+    following = [f"ordergate{option} {verb}" for verb in (verbs if broker == "paper" else verbs[:3])]
     data = {"config": str(config), "schema": str(described), "try": following}
 
     def page() -> Page:
@@ -65,7 +61,55 @@ def init(face: Face, *, folder: Path, broker: str, force: bool) -> int:
     return face.show(Answer(data=data, page=page))
 
 
-def _config_text() -> str:
+_PAPER: Final = (
+    '# The broker that holds this account. "paper" is a venue in a file: orders are judged, filled and',
+    "# recorded, and no money moves.",
+    'broker = "paper"',
+    "",
+    "[accounts.main.paper]",
+    "# Whose products, fees and promises it imitates: coinbase, kraken or binance.",
+    'venue = "coinbase"',
+    "# What a new venue file starts with. Changing it later changes nothing until",
+    "# `ordergate venue paper --reset`.",
+    'cash = "300.00"',
+    'positions = { "ETH-USD" = "0.0100" }',
+    "# What is staked or otherwise locked: it counts, and cannot be sold.",
+    '# locked = { "SOL" = "2" }',
+    "# Last prices. `ordergate venue paper --price BTC-USD=70000` tells a new one.",
+    'prices = { "BTC-USD" = "68925.98", "ETH-USD" = "3500.00" }',
+    "# The size in USD under which fees make a position pointless. It may raise what the broker declares,",
+    "# never lower it.",
+    '# fee_threshold = "10"',
+    "# The venue's own file; {account} becomes the account's name.",
+    '# state = "paper-{account}.db"',
+    "# Distance of ask and bid as a fraction of the price.",
+    '# spread = "0.001"',
+)
+
+
+def _account_lines(broker: str) -> Iterator[str]:
+    """The account's section for an installed broker, from its settings class. Raises PluginError."""
+    import attrs
+
+    from ordergate.hookspecs import BROKER
+    from ordergate.plugins import admit
+    from ordergate.schema import plain_default
+
+    admitted = admit(BROKER, broker)
+    yield f'broker = "{broker}"'
+    yield ""
+    yield f"[accounts.main.{broker}]"
+    fields: tuple[Any, ...] = attrs.fields(admitted.settings_class) if admitted.settings_class else ()
+    for field in fields:
+        yield from _wrapped(str(field.metadata.get("help", "")))
+        given = field.metadata.get("example", plain_default(field.default))
+        mark = "" if field.default is attrs.NOTHING else "# "
+        yield f"{mark}{field.name} = {_toml('...' if given is None else given)}"
+    yield from _wrapped("The size in USD under which fees make a position pointless; it may only be raised.")
+    yield '# fee_threshold = "20"'
+
+
+def _config_text(account: Iterable[str]) -> str:
     """The example config: what is active stands in the open, every other key of the gate as a comment."""
     rules = ", ".join(f'"{name}"' for name in _RULES)
     return "\n".join(
@@ -92,26 +136,7 @@ def _config_text() -> str:
             '# exit_buffer = "0.10"',
             "",
             "[accounts.main]",
-            '# The broker that holds this account. "paper" is a venue in a file: orders are judged, filled and',
-            "# recorded, and no money moves.",
-            'broker = "paper"',
-            "",
-            "[accounts.main.paper]",
-            "# Whose products, fees and promises it imitates: coinbase or kraken.",
-            'venue = "coinbase"',
-            "# What a new venue file starts with. Changing it later changes nothing until",
-            "# `ordergate venue paper --reset`.",
-            'cash = "300.00"',
-            'positions = { "ETH-USD" = "0.0100" }',
-            "# Last prices. `ordergate venue paper --price BTC-USD=70000` tells a new one.",
-            'prices = { "BTC-USD" = "68925.98", "ETH-USD" = "3500.00" }',
-            "# The size in USD under which fees make a position pointless. It may raise what the broker declares,",
-            "# never lower it.",
-            '# fee_threshold = "10"',
-            "# The venue's own file; {account} becomes the account's name.",
-            '# state = "paper-{account}.db"',
-            "# Distance of ask and bid as a fraction of the price.",
-            '# spread = "0.001"',
+            *account,
             "",
         ]
     )
@@ -129,10 +154,12 @@ def _gate_lines() -> Iterator[str]:
             continue
         unit = field.metadata.get("unit")
         yield ""
-        yield from textwrap.wrap(
-            f"{field.metadata['help']}{f' ({unit})' if unit else ''}", 110, initial_indent="# ", subsequent_indent="# "
-        )
+        yield from _wrapped(f"{field.metadata['help']}{f' ({unit})' if unit else ''}")
         yield f"# {field.name} = {_toml(plain_default(field.default))}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ")
 
 
 def _toml(value: Any) -> str:
@@ -142,6 +169,8 @@ def _toml(value: Any) -> str:
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
         return f'"{value}"'
+    if isinstance(value, bool):
+        return str(value).lower()
     return format(value, "g") if isinstance(value, float) else str(value)
 
 

@@ -330,6 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
         if loopback.control is not None and request.path == "/rehearsal":
             self.reply(loopback.control(request))
         elif request.path == _ELSEWHERE:
+            loopback.note(request)
             self.reply(Reply(b"{}"))
         else:
             fault = loopback.note(request)

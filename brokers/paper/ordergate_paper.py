@@ -537,9 +537,9 @@ def count_requests(venue: PaperVenue | Path) -> int:
         return int(_meta(db, "requests"))
 
 
-def placed_orders(client: PaperVenue, since: float = 0.0) -> list[Placed]:
+def placed_orders(venue: PaperVenue | Path, since: float = 0.0) -> list[Placed]:
     """Every order the venue took since a moment (seconds since the epoch), oldest first, in all it knows of them."""
-    with _transaction(client.path) as db:
+    with _transaction(_path(venue)) as db:
         return _orders(db, _SINCE, since)
 
 

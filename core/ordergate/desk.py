@@ -184,7 +184,8 @@ class Desk:
             return kept
         begun = self.clock.monotonic()
         snapshot = Snapshot(self._readers[broker.account].read(symbol), begun, settlement)
-        self._kept[broker.account, symbol] = snapshot
+        if not snapshot.facts.failures:  # what was not answered is asked again
+            self._kept[broker.account, symbol] = snapshot
         return snapshot
 
     def agree(

@@ -121,6 +121,7 @@ def test_every_key_of_the_gate_is_known_here() -> None:
     assert {field.name for field in attrs.fields(GateSettings)} == {
         "at_par",
         "cash",
+        "clock_skew",
         "deadline",
         "dust",
         "exit_facts",
@@ -145,6 +146,7 @@ def test_place_order_is_called_from_one_place_only() -> None:
     callers = {
         file.name
         for file in sources()
+        if file.parent.name != "testing"  # rehearsals, on venues of their own
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "place_order"
     }

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 from typing import Any
@@ -191,30 +190,3 @@ def test_a_reader_that_goes_away_shows_no_traceback(program: Any) -> None:
     os.close(writing)
     assert done.returncode == 1
     assert done.stderr == ""
-
-
-def test_an_interrupt_in_the_middle_of_a_send_is_130_and_leaves_the_order_to_be_settled(program: Any) -> None:
-    program.rewrite("rules = [", "deadline = 120\nrules = [")
-    program("venue", "paper", "--fault", "hang_after")
-    # A background job of a shell ignores Ctrl-C, and hands that on: this is of a program that hears it.
-    heard = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ordergate", "buy", "BTC-USD", "--spend", "25", "--id", "cut", "--json"],
-            cwd=program.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, heard)
-    while ordergate_paper.count_orders(program.venue) == 0:
-        with pytest.raises(subprocess.TimeoutExpired):  # it must not end before the venue has the order
-            process.wait(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert process.returncode == 130
-    assert err.strip() == ""
-    assert json.loads(out)["error"] == "INTERRUPTED"
-    assert program.json("log").data["orders"][0]["status"] == "unknown"
-    assert program.requests() == 1

@@ -91,7 +91,8 @@ def test_an_installed_broker_gets_a_section_of_its_own_settings(program: Any, br
     assert table["broker"] == broker
     assert set(table[broker]) == {"key_file"} | required
     # Every other setting stands there as a comment, so that taking the mark away is all that is needed.
-    settings = {field.name for field in attrs.fields(admit(BROKER, broker).settings_class)}
+    cls: Any = admit(BROKER, broker).settings_class
+    settings = {field.name for field in attrs.fields(cls)}
     section = text.split(f"[accounts.main.{broker}]")[1]
     assert settings <= set(re.findall(r"^(?:# )?([a-z_]+) = ", section, re.MULTILINE))
     opened = re.sub(r"^# ([a-z_]+ = )", r"\1", section, flags=re.MULTILINE)

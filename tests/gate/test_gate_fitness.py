@@ -196,6 +196,22 @@ def test_c16_what_never_left_the_machine_is_known_not_to_be_there(
     assert requests() == 1
 
 
+def test_facts_that_could_not_be_had_are_asked_for_again(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long good ones may serve: one lost answer must not refuse every buy of the next seconds."""
+    report, fails = paper.get_account, [True]
+
+    def get_account(client: paper.PaperVenue) -> Any:
+        if fails.pop():
+            raise BrokerError("cut")
+        return report(client)
+
+    monkeypatch.setattr(paper, "get_account", hookimpl(get_account))
+    executor = gate(settings={"facts_cache": 10})
+    assert "cut" in executor.check(BUY).message
+    fails[:] = [False]
+    assert executor.check(BUY).approved
+
+
 def test_facts_serve_for_as_long_as_the_venues_budget_asks(
     gate: Gate, clock: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from ordergate.decision import Decision, FactsSummary
 from ordergate.models import Figure, OrderStatus
 from ordergate.records import to_plain
 
-__all__ = ["answer_of", "decision_data", "exit_code", "money_or_none"]
+__all__ = ["answer_of", "decision_data", "exit_code", "money_or_none", "wire_id_of"]
 
 _CODES = {
     OrderStatus.REFUSED: REFUSED,
@@ -53,6 +53,7 @@ def decision_data(decision: Decision) -> dict[str, object]:
         "facts": None if decision.facts is None else _facts(decision.facts),
         "cost": _cost(decision),
         "fee_threshold": _figure(decision.fee_threshold),
+        "wire_id": wire_id_of(decision),
         "receipt": None if decision.receipt is None else to_plain(decision.receipt),
         "is_exit": decision.is_exit,
         "checked_only": decision.checked_only,
@@ -60,6 +61,13 @@ def decision_data(decision: Decision) -> dict[str, object]:
         "warnings": list(decision.warnings),
         "at": iso(decision.at) if decision.at else None,
     }
+
+
+def wire_id_of(decision: Decision) -> str | None:
+    """The client order id as the venue knows it; None for what was not to be sent."""
+    if decision.venue_order is None or decision.checked_only:
+        return None
+    return decision.venue_order.client_order_id
 
 
 def money_or_none(value: Decimal | None) -> str | None:

@@ -85,6 +85,8 @@ def _seen(decision: Decision) -> Iterator[tuple[str, Cell]]:
         yield "account", order.account
     if order.client_order_id:
         yield "id", order.client_order_id
+    if decision.status is OrderStatus.UNKNOWN and decision.venue_order is not None:
+        yield "id at the venue", decision.venue_order.client_order_id
     yield "symbol", order.symbol
     yield "side", order.side.value
     if decision.purchase is not None:

@@ -88,6 +88,7 @@ def _unknown(executor: Executor, account: str) -> list[Recorded]:
 def _data(settled: Settled) -> dict[str, object]:
     return {
         "client_order_id": settled.recorded.client_order_id,
+        "wire_id": settled.recorded.wire_id,
         "symbol": settled.recorded.symbol,
         "was": settled.recorded.status,
         "status": None if settled.status is None else settled.status.value,
@@ -117,7 +118,8 @@ def _page(settled: dict[str, Sequence[Settled]], unknown: dict[str, list[Recorde
     blocks += [Line(f"Account {name} is broken in the config and was not asked.", "warn") for name in broken]
     for account, found in unknown.items():
         for one in found:
-            text = f"{one.client_order_id} ({account}, {one.symbol}, since {iso(one.at)}) stays unknown."
+            known_as = f"at the venue {one.wire_id}, " if one.wire_id else ""
+            text = f"{one.client_order_id} ({known_as}{account}, {one.symbol}, since {iso(one.at)}) stays unknown."
             blocks.append(Line(text, "bad"))
     if any(unknown.values()):
         fix = (

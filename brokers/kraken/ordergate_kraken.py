@@ -148,6 +148,8 @@ _GONE: Final = frozenset({"EOrder:Unknown order", "EOrder:Invalid order"})
 _TRADES: Final = frozenset({"modify-trades", "query-open-trades", "query-closed-trades"})
 """What a key needs to trade: one that could send, and not look up what became of it, is not fit to."""
 _VIEWS: Final = frozenset({"query-funds", "query-open-trades"})
+_RIGHTS: Final = _TRADES | _VIEWS | {"close-trades", "query-ledger", "export-data", "create-ws-token"}
+"""Kraken's words for what does not move money out of the account."""
 
 # Seconds. The gate gives one call 10 and an exit's facts 3, so all of these are well below.
 _CONNECT, _ANSWER = 3.0, 6.0
@@ -356,8 +358,11 @@ def get_permissions(client: Client) -> list[str]:
             raise TypeError("its permissions are no list")
         allowed = frozenset(info["permissions"])
         words = {_permission(word) for word in allowed - _TRADES - _VIEWS}
-    words |= {"view"} if allowed >= _VIEWS else set()
-    words |= {"trade"} if allowed >= _TRADES else set()
+    # Where not one word is known, Kraken has other words now. That it may not trade then shows at the first order; that
+    # it may withdraw is read out of the words themselves.
+    renamed = bool(allowed) and not allowed & _RIGHTS
+    words |= {"view"} if renamed or allowed >= _VIEWS else set()
+    words |= {"trade"} if renamed or allowed >= _TRADES else set()
     return sorted(words)
 
 
@@ -399,14 +404,15 @@ def _order_fields(client: Client, order: VenueOrder) -> dict[str, str]:
         "type": order.side.value,
         "ordertype": "market" if order.limit is None else "limit",
         "cl_ord_id": order.client_order_id,
-        "oflags": "fciq",  # fees in the quote currency, buying and selling
     }
+    if order.side is Side.SELL:
+        fields["oflags"] = "fciq"  # fees in the quote currency, as they are for buys without being asked for
     if order.limit is not None:
         fields["price"] = plain(order.limit)
     if order.amount is not None and order.spend is None:
         return {**fields, "volume": plain(order.amount)}
     if order.spend is not None and order.amount is None and order.side is Side.BUY and order.limit is None:
-        return {**fields, "volume": plain(order.spend), "oflags": "viqc,fciq"}
+        return {**fields, "volume": plain(order.spend), "oflags": "viqc"}
     raise NotSent("Kraken takes a spend for market buys only, and an amount for everything else")
 
 
@@ -673,9 +679,10 @@ def _market(symbol: str, pair: Mapping[str, Any]) -> Market:
 
 def _permission(word: str) -> str:
     """The gate's word for what it must know of: money leaving the account, or being moved within it."""
-    if "withdraw" in word:  # withdraw-funds, add-withdraw-address, and whatever comes next
+    said = word.lower()
+    if "withdraw" in said:  # withdraw-funds, add-withdraw-address, and whatever comes next
         return "withdraw"
-    return "transfer" if "transfer" in word or word.endswith("-funds") else word  # add-funds, earn-funds
+    return "transfer" if "transfer" in said or said.endswith("-funds") else word  # add-funds, earn-funds
 
 
 def _identity(client: Client) -> str:

@@ -340,6 +340,7 @@ def test_f06_a_market_in_doubt_is_neither_there_nor_absent(scripted: Script, rep
         ({"post_only": True}, MarketStatus.POST_ONLY),
         ({"limit_only": True}, MarketStatus.LIMIT_ONLY),
         ({"auction_mode": True}, MarketStatus.LIMIT_ONLY),
+        ({"auction_mode": None}, MarketStatus.LIMIT_ONLY),  # whatever that means, it is not a plain no
     ],
 )
 def test_the_flags_of_a_product_say_what_can_be_done(
@@ -410,6 +411,12 @@ def test_the_venues_clock_is_read_in_seconds(scripted: Script) -> None:
     )
 
     assert coinbase.get_time(client) == 1775521739.662
+
+
+def test_a_venue_that_has_no_clock_to_show_cannot_tell(scripted: Script) -> None:
+    client, _ = scripted({})
+
+    assert coinbase.get_time(client) is None
 
 
 # --- a venue that does not answer as it should

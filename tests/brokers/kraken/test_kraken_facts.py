@@ -439,6 +439,26 @@ def test_g08_over_powered_key_rights_are_told_in_the_gates_words(
         assert set(broker.get_permissions(connected(venue.settings))) == words
 
 
+@pytest.mark.parametrize(
+    ("rights", "words"),
+    [
+        (["Query Funds", "Create & Modify Orders"], {"view", "trade"}),
+        (["Query Funds", "Withdraw Funds"], {"withdraw"}),
+        (["query-funds", "Create & Modify Orders"], set()),
+        ([], set()),
+    ],
+)
+def test_g08_rights_in_other_words_are_read_for_what_must_not_be_there(
+    spoken: broker.Client, scripted: Scripted, rights: list[str], words: set[str]
+) -> None:
+    """Where nothing of Kraken's own words is left, only what names a withdrawal is known for certain."""
+    scripted.answers["GetApiKeyInfo"] = {"permissions": rights}
+
+    told = set(broker.get_permissions(spoken))
+    assert words <= told
+    assert ("trade" in told) is bool(rights and "query-funds" not in rights)
+
+
 @pytest.mark.parametrize("half", [{}, {"permissions": "withdraw-funds"}, {"permissions": [["withdraw-funds"]]}])
 def test_rights_that_are_delivered_by_half_are_none(spoken: broker.Client, scripted: Scripted, half: object) -> None:
     scripted.answers["GetApiKeyInfo"] = half

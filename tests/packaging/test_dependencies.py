@@ -14,9 +14,7 @@ import ordergate
 
 PIN = re.compile(r"([a-z0-9-]+)==([0-9][0-9a-z.]*)(?: ; .+)?", re.ASCII)
 # Our own distributions come from the workspace, so they have a reason but no floor.
-FLOOR_AND_REASON = re.compile(
-    r'    "([A-Za-z0-9-]+(\[[a-z]+\])?>=[0-9.]+|ordergate(-[a-z]+|\[[a-z]+\]))",\s+# \S.*'
-)
+FLOOR_AND_REASON = re.compile(r'    "([A-Za-z0-9-]+(\[[a-z]+\])?>=[0-9.]+|ordergate(-[a-z]+|\[[a-z]+\]))",\s+# \S.*')
 
 
 def _pins(lines: list[str]) -> dict[str, str]:
@@ -67,9 +65,7 @@ def test_no_index_is_written_down(pyproject: dict[str, Any]) -> None:
 
 
 def test_every_member_comes_from_the_workspace_and_is_tested(root: Path, pyproject: dict[str, Any]) -> None:
-    members = {
-        tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"] for path in _members(pyproject, root)
-    }
+    members = {tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"] for path in _members(pyproject, root)}
 
     assert members == {"ordergate-ccxt", "ordergate-coinbase", "ordergate-kraken"}
     assert set(pyproject["tool"]["uv"]["sources"]) == {"ordergate", *members}

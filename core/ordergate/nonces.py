@@ -19,6 +19,7 @@ from ordergate.clock import Clock, SystemClock
 __all__ = ["Nonces"]
 
 _POLL: Final = 0.005
+_LINES: Final = 3  # in which one request stands at most, one after the other
 _ENDS: Final = 2**63  # beyond it, what stands in the file was not written here
 
 
@@ -37,13 +38,18 @@ class Nonces:
     def turn(self, seconds: float) -> Iterator[int]:
         """A nonce, and for as long as the block runs no other request under this key.
 
-        Requests that overtake each other would be refused. One that cannot have its turn within `seconds` goes out of
-        turn, with a higher number: what it did not wait for then comes too late, and is refused.
+        Requests that overtake each other would be refused. One that has held everybody up for `seconds` is waited for
+        no longer: the line begins anew behind it, with higher numbers, and if it still arrives it comes too late.
         """
-        with self._opened(".turn") as turn:
-            if turn is not None:
-                self._wait(turn, seconds)
-            yield self.next()
+        line = self._in_line(seconds)
+        try:
+            nonce = self.next()
+            if line is not None:
+                _write(line, nonce)  # so that those who wait see that the line moves
+            yield nonce
+        finally:
+            if line is not None:
+                os.close(line)
 
     def next(self) -> int:
         """The next number: nanoseconds since the epoch, or one above the last where that is more."""
@@ -53,35 +59,80 @@ class Nonces:
             last = max(self._last, _read(file))
             self._last = max(last + 1, int(self._clock.now() * 1_000_000_000))
             if file is not None:
-                with suppress(OSError):
-                    os.ftruncate(file, os.pwrite(file, b"%-20d" % self._last, 0))
+                _write(file, self._last)
             return self._last
 
-    def _wait(self, turn: int, seconds: float) -> None:
+    def _in_line(self, seconds: float) -> int | None:
+        """The turn file, locked. None where there is no such file, or where too many are in front: then it is out of
+        turn.
+        """
         deadline = self._clock.monotonic() + seconds
+        for _ in range(_LINES):
+            line = self._open(".turn")
+            if line is None:
+                return None
+            holder = _read(line)
+            if self._wait(line, deadline):
+                if self._is_current(line):
+                    return line
+            elif _read(line) == holder:
+                self._begin_anew(line)
+                deadline = self._clock.monotonic() + seconds
+            else:
+                os.close(line)
+                return None
+            os.close(line)
+        return None
+
+    def _wait(self, line: int, deadline: float) -> bool:
         while True:
             try:
-                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(line, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 if self._clock.monotonic() >= deadline:
-                    return
+                    return False
                 self._clock.sleep(_POLL)
             else:
-                return
+                return True
+
+    def _is_current(self, line: int) -> bool:
+        """False for the line of a file that has been put aside meanwhile."""
+        try:
+            return os.path.samestat(os.fstat(line), self._named(".turn").stat())
+        except OSError:
+            return False
+
+    def _begin_anew(self, line: int) -> None:
+        """Leave the file to whoever hangs on it. Only the first of those who waited does so."""
+        with self._opened("") as file, suppress(OSError):
+            if file is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if self._is_current(line):
+                    self._named(".turn").unlink()
 
     @contextmanager
     def _opened(self, ending: str) -> Iterator[int | None]:
-        # Opened for each use: locks of this kind belong to the opening, so threads exclude each other too.
-        try:
-            path = self._path.with_name(self._path.name + ending)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError:
-            yield None
-            return
+        descriptor = self._open(ending)
         try:
             yield descriptor
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _open(self, ending: str) -> int | None:
+        # Opened for each use: locks of this kind belong to the opening, so threads exclude each other too.
+        try:
+            return os.open(self._named(ending), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+
+    def _named(self, ending: str) -> Path:
+        return self._path.with_name(self._path.name + ending)
+
+
+def _write(file: int, number: int) -> None:
+    with suppress(OSError):
+        os.ftruncate(file, os.pwrite(file, b"%-20d" % number, 0))
 
 
 def _read(file: int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import threading
 from collections.abc import Callable
@@ -99,6 +100,83 @@ def test_who_cannot_have_a_turn_goes_out_of_turn_with_a_higher_number(tmp_path: 
     path = tmp_path / "key.nonce"
     with Nonces(path).turn(10.0) as hanging, Nonces(path).turn(0.02) as impatient:
         assert impatient > hanging
+
+
+def test_c15_one_that_hangs_is_waited_for_once(tmp_path: Path) -> None:
+    """Everybody behind it stands in a new line, in which again one at a time is in flight."""
+    path = tmp_path / "key.nonce"
+
+    class Counted(SystemClock):
+        slept = 0.0
+
+        def monotonic(self) -> float:
+            return self.slept
+
+        def sleep(self, seconds: float) -> None:
+            self.slept += seconds
+
+    clock = Counted()
+    with Nonces(path).turn(10.0) as hanging:
+        drawn = []
+        for _ in range(5):
+            with Nonces(path, clock).turn(1.0) as nonce:
+                drawn.append(nonce)
+        assert 1.0 <= clock.slept < 1.1
+        assert drawn == sorted({hanging, *drawn} - {hanging})
+        with Nonces(path, clock).turn(1.0), Nonces(path, Counted())._opened(".turn") as line:
+            assert line is not None
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(line, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with Nonces(path, clock).turn(1.0):
+        assert clock.slept < 1.1
+
+
+def test_a_line_that_moves_is_no_hang(tmp_path: Path) -> None:
+    """Who had to wait because many were in front goes out of turn; the line of the others stays one."""
+    path = tmp_path / "key.nonce"
+    lines = [Nonces(path).turn(10.0)]
+    lines[0].__enter__()
+
+    class Busy(SystemClock):
+        """While it is waited, one turn ends and the next one begins."""
+
+        slept = 0.0
+
+        def monotonic(self) -> float:
+            return self.slept
+
+        def sleep(self, seconds: float) -> None:
+            if not self.slept:
+                lines.pop().__exit__(None, None, None)
+                lines.append(Nonces(path).turn(10.0))
+                lines[0].__enter__()
+            self.slept += seconds
+
+    before = path.with_name("key.nonce.turn").stat().st_ino
+    with Nonces(path, Busy()).turn(1.0):
+        assert path.with_name("key.nonce.turn").stat().st_ino == before
+    lines.pop().__exit__(None, None, None)
+
+
+def test_who_waited_in_the_old_line_goes_to_the_new_one(
+    tmp_path: Path, crowd: Callable[[int, Callable[[int], Any]], list[Any]]
+) -> None:
+    """However many wait behind one that hangs, and however that ends, one at a time is in flight in the new line."""
+    path = tmp_path / "key.nonce"
+    in_flight, most, lock = [0], [0], threading.Lock()
+
+    def send(_: int) -> None:
+        for _ in range(10):
+            with Nonces(path).turn(0.2):
+                with lock:
+                    in_flight[0] += 1
+                    most[0] = max(most[0], in_flight[0])
+                with lock:
+                    in_flight[0] -= 1
+
+    with Nonces(path).turn(10.0):
+        crowd(6, send)
+    assert most == [1]
 
 
 def test_a_turn_ends_with_its_block_also_when_the_block_raises(tmp_path: Path) -> None:

@@ -90,6 +90,10 @@ def _known(_: object, attribute: Attribute[str], value: str) -> None:
         raise InputError(attribute.name, value, f"use one of ccxt's names, such as {', '.join(near or ['kraken'])}")
 
 
+def _with_scheme(value: str) -> str:
+    return value if not value or "://" in value else f"https://{value}"
+
+
 def _address(_: object, attribute: Attribute[str], value: str) -> None:
     parts = urlsplit(value)
     if not value or (parts.scheme == "https" and parts.hostname and not parts.path.strip("/")):
@@ -116,6 +120,7 @@ class Settings:
     )
     base_url: str = field(
         default="",
+        converter=_with_scheme,
         validator=_address,
         metadata={"help": "Another address of the exchange, such as its sandbox; not set, the one ccxt knows."},
     )

@@ -60,11 +60,9 @@ def rehearse(title: str, folder: Path, **options: Any) -> Rehearsal:
     if plugin == "paper":
         return ordergate_paper.rehearse(folder)
     made: Any = import_module(f"ordergate.testing.{exchange or plugin}").rehearsal(folder, **options)
-    changes: dict[str, Any] = {"count": made.server.count}
+    changes: dict[str, Any] = {}
     if exchange:
-        address = str(made.settings["base_url"])  # ccxt wants the scheme, Coinbase's own SDK does not
-        address = address if "://" in address else f"https://{address}"
-        changes["settings"] = {**made.settings, "base_url": address, "exchange": exchange}
+        changes["settings"] = {**made.settings, "exchange": exchange}
     venue: Rehearsal = evolve(made, **changes)
     return venue
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl
 
 from attrs import evolve, frozen
 
@@ -697,12 +697,8 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
 
 
 def _signed_text(request: Request) -> str:
-    """What a signature is over: the query and then the body, without the signature itself.
-
-    The query is written anew from its parts, as ccxt encodes it.
-    """
-    query = urlencode([(name, value) for name, values in request.query.items() for value in values], quote_via=quote)
-    return re.sub(r"&?signature=[^&]*", "", query + request.body.decode("ascii"))
+    """What a signature is over: the query and then the body, as they were written, without the signature itself."""
+    return re.sub(r"&?signature=[^&]*", "", request.query_text + request.body.decode("ascii"))
 
 
 def _whole(values: Mapping[str, str], name: str, default: int | None) -> int:

@@ -19,7 +19,6 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -40,6 +39,7 @@ from ordergate.keys import read_key_file
 from ordergate.models import Market, OrderStatus, Receipt, Side, VenueOrder
 from ordergate.testing.loopback import FAULTS, Loopback, Reply, Request
 from ordergate.testing.rehearsal import Rehearsal
+from ordergate.testing.stage import as_sent, seeded, write_key_file
 
 __all__ = ["Budget", "Key", "KrakenRehearsal", "KrakenVenue", "rehearsal", "serve", "signature"]
 
@@ -71,10 +71,7 @@ def rehearsal(
     of the paper venue, such as `locked` or `spread`. Raises InputError for what makes no sense.
     """
     granted = _granted(permissions)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    start: dict[str, Any] = {"positions": {"BTC-USD": "0.01"}, "prices": {"BTC-USD": "50000", "ETH-USD": "2500"}}
-    settings = paper.Settings(venue=paper.Imitated.KRAKEN, state=folder / "kraken.db", cash=cash, **{**start, **seed})
-    venue = evolve(paper.connect(settings), clock=_Ahead(clock_ahead))
+    venue = seeded(folder / "kraken.db", paper.Imitated.KRAKEN, cash=cash, clock_ahead=clock_ahead, seed=seed)
     key_file = folder / "kraken.key"
     dialect = KrakenVenue(venue, [_key(key_file, granted)])
     server = Loopback(dialect, port=port)
@@ -82,6 +79,7 @@ def rehearsal(
         settings={"key_file": str(key_file), "base_url": f"http://{server.address}"},
         orders=lambda: [_on_the_wire(receipt) for receipt in paper.list_orders(venue, 0.0)],
         requests=lambda: server.count("place"),
+        count=server.count,
         fail=server.fail,
         clear=server.clear,
         set_price=lambda symbol, price: paper.set_price(venue, symbol, price),
@@ -95,14 +93,6 @@ def rehearsal(
 def serve(folder: Path, port: int) -> KrakenRehearsal:
     """The venue on a port of its own, for a person to try a bot against."""
     return rehearsal(folder, port=port)
-
-
-class _Ahead(SystemClock):
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def now(self) -> float:
-        return super().now() + self._seconds
 
 
 # --- keys and signatures
@@ -149,9 +139,7 @@ def _key(path: Path, rights: tuple[str, ...]) -> Key:
     """The key in the file, which is made where there is none: the key in the first line, its secret in the second."""
     if not path.exists():
         key, secret = (base64.b64encode(_fresh_bytes(count)).decode("ascii") for count in (42, 64))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{key}\n{secret}\n")
+        write_key_file(path, f"{key}\n{secret}\n")
     lines = read_key_file(path).split()
     if len(lines) != 2:
         raise InputError("key_file", str(path), "it holds no key and secret; move it away to have one made")
@@ -886,21 +874,8 @@ def _cancel_order(venue: KrakenVenue, asked: _Asked) -> dict[str, Any]:
     if not resting:
         raise _Refused("EOrder:Unknown order" if placed or by_id or number else "EOrder:Invalid order")
     for one in resting:
-        paper.cancel_order(venue.venue, _as_sent(one))
+        paper.cancel_order(venue.venue, as_sent(one))
     return {"count": len(resting), "pending": False}
-
-
-def _as_sent(placed: paper.Placed) -> VenueOrder:
-    return VenueOrder(
-        account="",
-        symbol=placed.symbol,
-        side=placed.side,
-        spend=placed.spend,
-        amount=placed.amount,
-        limit=placed.limit,
-        client_order_id=placed.client_order_id,
-        send_by=0.0,
-    )
 
 
 # --- the calls

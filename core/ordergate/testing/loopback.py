@@ -72,11 +72,14 @@ LIES: Final[Mapping[str, str]] = {
 
 @frozen
 class Request:
-    """What arrived. `query` has each parameter's values in the order they came; header names are lower-case."""
+    """What arrived. `query` has each parameter's values in the order they came, `query_text` is the query as it was
+    written; header names are lower-case.
+    """
 
     method: str
     path: str
     query: Mapping[str, list[str]]
+    query_text: str
     headers: Mapping[str, str]
     body: bytes
 
@@ -368,6 +371,7 @@ class _Handler(BaseHTTPRequestHandler):
             method=self.command,
             path=target.path,
             query=query,
+            query_text=target.query,
             headers={name.lower(): value for name, value in self.headers.items()},
             body=body,
         )

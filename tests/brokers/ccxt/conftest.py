@@ -41,8 +41,6 @@ def rehearse(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         venue = importlib.import_module(f"ordergate.testing.{exchange}").rehearsal(tmp_path / exchange, **seed)
         venues.append(venue)
         settings = {**venue.settings, "exchange": exchange}
-        if "://" not in settings["base_url"]:
-            settings["base_url"] = f"https://{settings['base_url']}"
         return evolve(venue, settings=settings)
 
     yield started

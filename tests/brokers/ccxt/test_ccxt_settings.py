@@ -37,10 +37,16 @@ def test_an_unknown_exchange_names_the_nearest(tmp_path: Path, wrong: str, near:
         broker.Settings(exchange=wrong, key_file=tmp_path)
 
 
-@pytest.mark.parametrize("address", ["http://api.kraken.com", "api.kraken.com", "ftp://127.0.0.1", "https://x/path"])
+@pytest.mark.parametrize("address", ["http://api.kraken.com", "x/path", "ftp://127.0.0.1", "https://x/path"])
 def test_an_address_without_protection_is_refused(tmp_path: Path, address: str) -> None:
     with pytest.raises(InputError, match="base_url"):
         broker.Settings(exchange="kraken", key_file=tmp_path, base_url=address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8443", "https://127.0.0.1:8443"])
+def test_an_address_without_a_scheme_is_spoken_to_over_tls(tmp_path: Path, address: str) -> None:
+    settings = broker.Settings(exchange="coinbase", key_file=tmp_path, base_url=address)
+    assert settings.base_url == "https://127.0.0.1:8443"
 
 
 @pytest.mark.parametrize(

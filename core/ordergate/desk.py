@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -60,6 +60,7 @@ class Desk:
         self._readers = {name: FactsReader(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._fitness = {name: Fitness(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._kept: dict[tuple[str, str], Snapshot] = {}
+        self._left_behind: dict[str, set[str]] = {}
         self._ledger: Ledger | None = None
         self._known_ledger: str | None = None
         self._locked_until = 0.0
@@ -219,7 +220,7 @@ class Desk:
             stops += self._doubts(ledger, broker.account, symbol)
         if bind:
             stops += self._foreign(broker, snapshot.facts)
-            if self.newly(frozenset({f"looked back {broker.account}"})):
+            if self.newly(frozenset({_looked_back(broker.account)})):
                 self._look_back(ledger, broker)
         return snapshot, state, stops
 
@@ -397,12 +398,29 @@ class Desk:
         bound = next((entry.at for entry in ledger.entries(broker.account) if entry.kind == "bound"), None)
         if bound is None:
             return
+        day = self.clock.now() - _DAY
         try:
-            receipts = broker.list_orders(max(bound, self.clock.now() - _DAY)) or ()
+            receipts = broker.list_orders(day) or ()
+            self._remember(ledger, broker.account, receipts)
+            if bound > day:  # what was there before this ledger knew the account is no news
+                receipts = broker.list_orders(bound) or ()
         except BrokerError:
-            return  # the venue cannot be asked now; what is still open was looked at with the facts
+            # What is still open was looked at with the facts; for the rest the next buy asks again.
+            self._reported.discard(_looked_back(broker.account))
+            return
         seen = {str(one.order_id): (one.client_order_id, f"{one.side} {one.symbol}") for one in receipts}
         self._report_foreign(broker.account, seen)
+
+    def _remember(self, ledger: Ledger, account: str, receipts: Iterable[Receipt]) -> None:
+        """Ids on the wire that the venue has and the ledger does not know: a lost ledger, or one restored from a
+        backup, leaves such orders behind, and their ids must not be sent again.
+        """
+        there = {one.client_order_id for one in receipts if one.client_order_id}
+        self._left_behind[account] = there - ledger.known_wire_ids(account, tuple(there))
+
+    def left_behind(self, account: str, on_wire: str) -> bool:
+        """Whether the venue already has an order with this id on the wire that the ledger knows nothing of."""
+        return on_wire in self._left_behind.get(account, ())
 
     def _report_foreign(self, account: str, seen: Mapping[str, tuple[str | None, str]]) -> int:
         """Alarm for each venue order whose id on the wire the ledger does not know; how many there are."""
@@ -485,6 +503,10 @@ class Desk:
         active = {rule.name: rule for rule in self.setup.panel.rules}
         found = [_with_settings(active[made["name"]], made["settings"]) for made in rules if made["name"] in active]
         return Panel(found, self.setup.config.gate.rule_budget, self.clock)
+
+
+def _looked_back(account: str) -> str:
+    return f"looked back {account}"
 
 
 def _doubt(one: Recorded) -> str:

@@ -287,7 +287,7 @@ class Executor:
         snapshot = desk.facts(broker, order.symbol, state, previous)
         if state is not None:
             snapshot, state, found = desk.agree(broker, order.symbol, snapshot, state, bind=bind)
-            stops += [*desk.stops(state), *found]
+            stops += [*desk.stops(state), *found, *self._used_before(order, name, snapshot)]
             state = evolve(state, settlement=snapshot.settlement)
         inputs = Inputs(
             account=name,
@@ -302,6 +302,16 @@ class Executor:
             history=history,
         )
         return inputs, state, snapshot
+
+    def _used_before(self, order: Order, account: str, snapshot: Snapshot) -> list[Stop]:
+        """A stop where the venue has an order under the very id that this one would be sent with."""
+        report = snapshot.facts.report
+        if order.client_order_id is None or report is None:
+            return []
+        if not self.desk.left_behind(account, wire_id(report.identity, order.client_order_id)):
+            return []
+        why = f"The venue has an order under the id {order.client_order_id} that this ledger does not know."
+        return [("id_at_venue", f"{why} Look at it, and use a new id.")]
 
     def _outdated(self, snapshot: Snapshot) -> bool:
         """Whether facts are too old by now. Asked of both clocks: a machine that sleeps may stop one of them."""

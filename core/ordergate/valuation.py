@@ -213,9 +213,11 @@ class _Rates:
 
 
 def _ages(facts: Facts, age: float) -> dict[str, float]:
-    # A price from the future is as doubtful as an old one: one of the two clocks is wrong.
-    stamped = [abs(facts.begun - price.at) for price in facts.prices if price.at is not None and _is_moment(price.at)]
-    return {"account": round(age, 3), "prices": round(age + max([0.0, *stamped]), 3)}
+    # A price from the future is as doubtful as an old one: one of the two clocks is wrong. One that was stamped while
+    # the facts were being fetched is as old as they are, at most.
+    before = [facts.begun - price.at for price in facts.prices if price.at is not None and _is_moment(price.at)]
+    apart = [max(seconds, -seconds - age) for seconds in before]
+    return {"account": round(age, 3), "prices": round(age + max([0.0, *apart]), 3)}
 
 
 def _stale(ages: Mapping[str, float], gate: Gate) -> list[str]:

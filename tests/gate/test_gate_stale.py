@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 import ordergate_paper as paper
-from ordergate import Decision, Executor, InputError, LedgerError, Order, OrderStatus
+from ordergate import Decision, Executor, InputError, LedgerError, Order, OrderStatus, hookimpl
 from ordergate.amounts import exact
 from ordergate.calls import Overran
 from ordergate.clock import SystemClock
@@ -305,3 +305,80 @@ def test_the_advice_says_that_the_rules_were_too_slow_to_look_for_a_size(
     assert slow.advice is not None
     assert "too slowly" in slow.advice
     assert "No size passes" not in slow.advice
+
+
+# ---------------------------------------------------------------------------------------------- a ledger that forgot
+
+
+def forget(executor: Executor, folder: Path) -> None:
+    """The ledger is gone, as after a lost disk; the venue has everything."""
+    executor.close()
+    for file in folder.glob("ordergate.db*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("limit", [None, "40000"], ids=["filled", "resting"])
+def test_d05_deleted_ledger_and_a_repeated_id_is_not_a_second_order(
+    gate: Gate, requests: Requests, tmp_path: Path, limit: str | None
+) -> None:
+    """Where a venue takes an id again once the first order is done, nothing but this look stands between."""
+    sized: dict[str, Any] = {"spend": "50"} if limit is None else {"amount": "0.002", "limit": limit}
+    order = Order.buy("BTC-USD", client_order_id="signal-17", **sized)
+    first = gate(venue="kraken")
+    assert first.submit(order).status in (OrderStatus.FILLED, OrderStatus.OPEN)
+    forget(first, tmp_path)
+
+    again = gate(venue="kraken").submit(order)
+    assert codes(again)["gate.state"] == "id_at_venue"
+    assert "signal-17" in again.message
+    assert requests() == 1
+    other = gate(venue="kraken").submit(Order.buy("ETH-USD", spend="60", client_order_id="signal-18"))
+    assert other.status is OrderStatus.FILLED
+
+
+def test_d05_deleted_ledger_is_looked_past_again_when_the_venue_did_not_answer(
+    gate: Gate, requests: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that could not be had at the first buy of a process is asked for at the next one."""
+    order = Order.buy("BTC-USD", spend="50", client_order_id="signal-17")
+    first = gate(venue="kraken")
+    first.submit(order)
+    forget(first, tmp_path)
+    listed, down = paper.list_orders, [True]
+
+    @hookimpl
+    def list_orders(client: paper.PaperVenue, since: float) -> Any:
+        if down.pop():
+            raise TimeoutError("not now")
+        return listed(client, since)
+
+    monkeypatch.setattr(paper, "list_orders", list_orders)
+    executor = gate(venue="kraken")
+    assert executor.submit(Order.buy("ETH-USD", spend="60")).status is OrderStatus.FILLED
+    down[:] = [False, False]
+    assert codes(executor.submit(order))["gate.state"] == "id_at_venue"
+    assert requests() == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "age"),
+    [(-3.0, 9.0), (0.0, 6.0), (5.0, 6.0), (6.0, 6.0), (8.0, 8.0), (60.0, 60.0)],
+    ids=["before", "as begun", "meanwhile", "now", "in the future", "far in the future"],
+)
+def test_f01_price_is_as_old_as_its_stamp_and_the_facts_say(at: float, age: float) -> None:
+    """Facts were begun six seconds ago. What was stamped while they were fetched is not older for it."""
+    begun = 1_795_000_000.0
+    price = Price(symbol="BTC-USD", bid=Decimal(100), ask=Decimal(100), at=begun + at)
+    figure = Figure(Decimal(0), "a test", "2026-11-22")
+    facts = Facts(
+        symbol="BTC-USD",
+        begun=begun,
+        report=AccountReport(identity="funds", holdings=(Holding(currency="USD", available=Decimal(100)),)),
+        markets=(),
+        no_market=(),
+        prices=(price,),
+        maker=figure,
+        taker=figure,
+    )
+    with exact():
+        assert value(facts, GateSettings(), 6.0).ages == {"account": 6.0, "prices": age}

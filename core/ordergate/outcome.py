@@ -132,13 +132,14 @@ def told(receipt: Receipt) -> str:
     base, quote = receipt.symbol.split("-")
     got = f"{plain(receipt.filled_amount)} {base} for {money(receipt.filled_value)} {quote}"
     filled = f"{got}, fees {money(receipt.fees)} {quote}"
+    reason = " ".join(dict.fromkeys(filter(None, (receipt.code, receipt.message))))
     sentences = {
         OrderStatus.FILLED: f"Filled: {filled}.",
         OrderStatus.PARTLY_FILLED: f"Partly filled: {filled}; the rest is open.",
         OrderStatus.OPEN: "Open at the venue.",
         OrderStatus.CANCELLED: f"Cancelled; filled before that: {filled}.",
         OrderStatus.EXPIRED: f"Expired: {receipt.message or filled}.",
-        OrderStatus.REJECTED: f"Rejected by the venue: {receipt.code or ''} {receipt.message or ''}".strip() + ".",
+        OrderStatus.REJECTED: f"Rejected by the venue: {reason or 'it gave no reason'}.",
     }
     return sentences.get(receipt.status, "Its outcome is unknown.")
 

@@ -20,7 +20,7 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -66,8 +66,8 @@ _LEAVE_ALONE: Final = 15.0  # seconds, where an exchange that is asked too often
 _IDLE: Final = 4  # SDK objects kept for the next calls
 _SHOWN: Final = 300  # characters of a venue's answer that an error repeats
 
-# What ccxt raises of Python's own when an answer is not as it expects.
-_ODD_ANSWER: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# What ccxt raises of Python's own when an answer is not as it expects, and when the certificates are gone.
+_ODD: Final = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 # ------------------------------------------------------------------------------------------------------------- settings
@@ -157,11 +157,11 @@ def get_account(client: Client) -> AccountReport:
         identity = client.identity(line)
         holdings = client.venue.holdings(line.exchange)
         resting = client.venue.resting(line.exchange)
-    return AccountReport(
-        identity=identity,
-        holdings=tuple(holding for holding in holdings if holding.total),
-        open_orders=tuple(_open_order(client.venue, one) for one in resting),
-    )
+        return AccountReport(
+            identity=identity,
+            holdings=tuple(holding for holding in holdings if holding.total),
+            open_orders=tuple(_open_order(client.venue, one) for one in resting),
+        )
 
 
 @hookimpl
@@ -193,7 +193,7 @@ def get_market(client: Client, symbol: str) -> Market | None:
         found = line.exchange.markets.get(_theirs(symbol))
         if found is None or found.get("spot") is not True:
             return None
-        market: Market = client.venue.market(line.exchange, symbol, found)
+        market: Market | None = client.venue.market(line.exchange, symbol, found)
     return market
 
 
@@ -203,7 +203,7 @@ def place_order(client: Client, order: VenueOrder) -> Receipt:
     with client.sending(order) as (line, send):
         try:
             answer = _create(client, line.exchange, order)
-        except (client.sdk.BaseError, *_ODD_ANSWER) as error:
+        except (client.sdk.BaseError, *_ODD) as error:
             refusal = client.venue.refusal(line.status, line.read()) if send.arrived else None
             if refusal is not None:
                 return _receipt(order, OrderStatus.REJECTED, code=refusal[0], message=client.masked(refusal[1]))
@@ -258,6 +258,8 @@ def get_fees(client: Client, symbol: str) -> list[Figure]:
             told = line.exchange.fetch_trading_fees().get(name) or {}
         else:
             return [profile.maker_fee, profile.taker_fee]
+    if any(told.get(word) in (None, "") for word in ("maker", "taker")):
+        raise BrokerError(f"{client.settings.exchange} does not tell the account's fees for {symbol}")
     today = iso(client.clock.now())[:10]
     source = f"the account's own rates, asked at {client.settings.exchange}"
     return [Figure(Decimal(told[word]), source, today) for word in ("maker", "taker")]
@@ -355,13 +357,13 @@ class Client:
     @contextmanager
     def asking(self, *, fresh: bool = False) -> Iterator[_Line]:
         """A line with markets loaded, for questions and cancels. ccxt's errors, which hold addresses and bodies, leave
-        it as ours.
+        it as ours, and so do those of Python over an answer that is not as it should be.
         """
         line = self._take()
         try:
             self._load_markets(line, fresh=fresh)
             yield line
-        except self.sdk.BaseError as error:
+        except (self.sdk.BaseError, *_ODD) as error:
             raise self.failed(line, error) from None
         finally:
             self._idle.append(line)
@@ -373,8 +375,8 @@ class Client:
         try:
             try:
                 self._load_markets(line, fresh=False)
-            except (self.sdk.BaseError, *_ODD_ANSWER) as error:
-                raise NotSent(f"the markets could not be loaded: {self.told(line, error)}") from None
+            except BrokerError as error:
+                raise NotSent(f"the markets could not be loaded: {error}") from None
             line.send = _Send(order=order, venue=self.venue, clock=self.clock)
             line.status, line.body = 0, ""
             yield line, line.send
@@ -384,12 +386,13 @@ class Client:
 
     def told(self, line: _Line, error: Exception) -> str:
         """What went wrong, without addresses and headers: they hold keys and signatures."""
-        said = " ".join(line.body.split())[:_SHOWN]
         what = f"{line.exchange.id}: {type(error).__name__}"
         if line.status:
-            return self.masked(f"{what}, HTTP {line.status}: {said or 'an empty answer'}")
+            said = " ".join(line.body.split())[:_SHOWN] or "an empty answer"
+            why = "" if isinstance(error, self.sdk.BaseError) else f" ({str(error)[:_SHOWN]}) over what it answered"
+            return self.masked(f"{what}{why}, HTTP {line.status}: {said}")
         if isinstance(error, self.sdk.NetworkError) or "://" in str(error):
-            return f"{what}, no answer"
+            return self.masked(": ".join(filter(None, (f"{what}, no answer", _cause(error)))))
         return self.masked(f"{what}: {error}")
 
     def failed(self, line: _Line, error: Exception) -> BrokerError:
@@ -433,14 +436,37 @@ class Client:
             kept = self._loaded[0] if self._loaded else None
         now = self.clock.monotonic()
         if kept is None or (fresh and now - kept[0] > _MARKETS_LAST):
-            line.exchange.load_markets(True)
-            # Kept on an object that is never used for calls, so that no call changes what another one reads.
-            source = _new_line(self).exchange
-            _share(line.exchange, source)
+            kept = now, self._with_markets()
             with self._loading:
-                self._loaded[:] = [(now, source)]
-        elif line.exchange.markets is not kept[1].markets:
+                self._loaded[:] = [kept]
+        if line.exchange.markets is not kept[1].markets:
             _share(kept[1], line.exchange)
+
+    def _with_markets(self) -> Any:
+        """An SDK object that has the markets, and is used for nothing else: no call changes what another one reads.
+
+        It has no key, because with one ccxt asks for more than markets, such as fees, and is lost without the answer.
+        """
+        line = _new_line(evolve(self, keys={}))
+        try:
+            line.exchange.load_markets(True)
+            for market in line.exchange.markets.values():
+                # ccxt shows no price of a market that is not wholly open; what is held there still has one.
+                market["stated"], market["active"] = market.get("active"), True
+        except (self.sdk.BaseError, *_ODD) as error:
+            raise self.failed(line, error) from None
+        finally:
+            line.exchange.session.close()
+        return line.exchange
+
+
+def _cause(error: BaseException | None) -> str:
+    """The first cause of an error, in the words of this machine's network: they hold no address and no secret."""
+    said = ""
+    while error is not None:
+        said = (isinstance(error, OSError) and error.strerror) or said
+        error = error.__cause__ or error.__context__
+    return said
 
 
 def _print(text: str) -> str:
@@ -566,6 +592,7 @@ def _keys(settings: Settings, needs: Mapping[str, bool]) -> dict[str, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) != len(names):
         fix = f"{settings.exchange} needs {len(names)} lines: {', '.join(_CREDENTIALS[name] for name in names)}"
+        fix += "; or the JSON file as Coinbase gives it" if settings.exchange == "coinbase" else ""
         raise InputError("key_file", shown, fix)
     # A PEM on one line has its line ends written out.
     return {name: line.replace("\\n", "\n") for name, line in zip(names, lines, strict=True)}
@@ -736,8 +763,8 @@ def _seen_since(client: Client, line: _Line, order: VenueOrder, taken: Receipt) 
     line.send = None
     line.exchange.timeout = 2000
     try:
-        seen = _found(client.venue, line.exchange, order)
-    except (client.sdk.BaseError, BrokerError, *_ODD_ANSWER):
+        seen = _found(client.venue, line.exchange, order, quickly=True)
+    except (client.sdk.BaseError, BrokerError, *_ODD):
         return taken
     finally:
         line.exchange.timeout = int(_ANSWERS_WITHIN * 1000)
@@ -746,9 +773,15 @@ def _seen_since(client: Client, line: _Line, order: VenueOrder, taken: Receipt) 
     return seen or taken
 
 
-def _found(venue: Venue, exchange: Any, order: VenueOrder) -> Receipt | None:
+def _found(venue: Venue, exchange: Any, order: VenueOrder, *, quickly: bool = False) -> Receipt | None:
+    """The order as the venue shows it, in its listings or else through its fills. One without a date was found resting,
+    and is looked for in the listings alone.
+    """
     wire_id = venue.on_wire(order.client_order_id)
-    seen = venue.look(exchange, order, wire_id)
+    seen = [*venue.look(exchange, order, wire_id)]
+    listed = any(one.get("clientOrderId") == wire_id for one in seen)
+    if venue.traded and not listed and not quickly and order.send_by > 0:
+        seen += venue.traded(exchange, order, {one["id"] for one in seen})
     receipts = {one["id"]: _receipt_of(venue, order, one) for one in seen if one.get("clientOrderId") == wire_id}
     if len(receipts) > 1:
         raise BrokerError(f"{exchange.id} shows {len(receipts)} orders under the id {order.client_order_id}")
@@ -892,7 +925,7 @@ def _market(exchange: Any, symbol: str, found: Mapping[str, Any]) -> Market:
         min_spend=_decimal(least["cost"]),
         max_amount=_decimal(most["amount"]) or None,
         max_spend=_decimal(most["cost"]) or None,
-        status=MarketStatus.OFFLINE if found.get("active") is False else MarketStatus.ONLINE,
+        status=MarketStatus.OFFLINE if found.get("stated") is False else MarketStatus.ONLINE,
     )
 
 
@@ -921,9 +954,15 @@ def _kraken_refusal(status: int, answer: Any) -> tuple[str, str] | None:
     errors = answer.get("error")
     if not isinstance(errors, list) or not errors or not all(isinstance(error, str) for error in errors):
         return None
-    if not all(error.startswith(_KRAKEN_REFUSES) and "not unique" not in error for error in errors):
+    if not all(_kraken_refuses(error) for error in errors):
         return None
     return errors[0], "; ".join(errors)
+
+
+def _kraken_refuses(error: str) -> bool:
+    """True for a text of the list, whole or followed by what it is about."""
+    listed = any(error == text or error.startswith((f"{text}:", f"{text} ")) for text in _KRAKEN_REFUSES)
+    return listed and "not unique" not in error
 
 
 # An id that is "not unique" names an order that rests there already: that is something to look up, not a refusal.
@@ -995,17 +1034,40 @@ def _kraken_since(exchange: Any, since: float) -> list[Any]:
 
 
 def _kraken_closed(exchange: Any, **query: str) -> list[Any]:
-    """All pages of the closed orders. ccxt's own call reads the first, and not how many there are."""
+    found = _kraken_pages(exchange.privatePostClosedOrders, "closed", **query)
+    return [exchange.parse_order({"id": txid, **one}) for txid, one in found.items()]
+
+
+def _kraken_pages(ask: Callable[[Any], Any], name: str, **query: str) -> dict[str, Any]:
+    """All pages of a listing. ccxt's own call reads the first, and not how many there are."""
     found: dict[str, Any] = {}
     for _ in range(100):
-        page = exchange.privatePostClosedOrders({**query, "ofs": str(len(found))})["result"]
-        more = {txid: exchange.parse_order({"id": txid, **one}) for txid, one in page["closed"].items()}
-        found |= more
+        page = ask({**query, "ofs": str(len(found))})["result"]
+        found |= page[name]
         if len(found) >= int(page["count"]):
-            return list(found.values())
-        if not more:
+            return found
+        if not page[name]:
             break
-    raise BrokerError("kraken did not show all closed orders")
+    raise BrokerError(f"kraken did not show all pages of what it lists as {name}")
+
+
+def _kraken_traded(exchange: Any, order: VenueOrder, listed: Collection[str]) -> list[Any]:
+    """Orders that only their fills speak of: a fill does not name the sender's id, so each is read by its number."""
+    others = exchange.markets_by_id.keys() - {exchange.market(_theirs(order.symbol))["id"]}
+    since = str(max(0, int(order.send_by - _KRAKEN_FILLS_SINCE)))
+    fills = _kraken_pages(exchange.privatePostTradesHistory, "trades", start=since).values()
+    mine = [fill["ordertxid"] for fill in fills if fill["pair"] not in others and fill["type"] == order.side.value]
+    numbers = [txid for txid in dict.fromkeys(mine) if txid not in listed]
+    found: dict[str, Any] = {}
+    for first in range(0, len(numbers), 50):  # as many as one question may name
+        found |= exchange.privatePostQueryOrders({"txid": ",".join(numbers[first : first + 50])})["result"]
+    lost = [txid for txid in numbers if txid not in found]
+    if lost:
+        raise BrokerError(f"kraken does not show {', '.join(lost)}, though there are fills of it")
+    return [exchange.parse_order({"id": txid, **found[txid]}) for txid in numbers]
+
+
+_KRAKEN_FILLS_SINCE: Final = 600.0  # seconds before the send-by time: the longest send window, and clocks that differ
 
 
 def _kraken_terms(one: Mapping[str, Any]) -> Terms:
@@ -1050,9 +1112,11 @@ def _kraken_permissions(exchange: Any) -> list[str]:
     allowed = ["view"] if told >= {"query-funds", "query-open-trades", "query-closed-trades"} else []
     # Where not one of Kraken's words is known any more, that a key may not trade shows at its first order.
     renamed = bool(told) and not told & {"query-funds", "query-open-trades", "query-closed-trades", "modify-trades"}
-    allowed += ["trade"] if renamed or "modify-trades" in told else []
-    allowed += ["transfer"] if told & {"add-funds", "earn-funds"} else []
-    return allowed + (["withdraw"] if any("withdraw" in word for word in told) else [])
+    # An order that cannot be looked up again must not be placed.
+    allowed += ["trade"] if renamed or told >= {"query-open-trades", "query-closed-trades", "modify-trades"} else []
+    leaves = {word for word in told if "withdraw" in word}
+    moves = {word for word in told - leaves - {"query-funds"} if "transfer" in word or word.endswith("-funds")}
+    return allowed + ["transfer"] * bool(moves) + ["withdraw"] * bool(leaves)
 
 
 # ------------------------------------------------------------------------------------------------------------- Coinbase
@@ -1079,7 +1143,9 @@ def _coinbase_refusal(status: int, answer: Any) -> tuple[str, str] | None:
     return None
 
 
-_COINBASE_REFUSES_REQUESTS: Final = frozenset({"INVALID_ARGUMENT", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"})
+_COINBASE_REFUSES_REQUESTS: Final = frozenset(
+    {"INVALID_ARGUMENT", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED", "rate_limit_exceeded"}
+)
 _COINBASE_REFUSES: Final = frozenset(
     {
         "INSUFFICIENT_FUND",
@@ -1126,34 +1192,57 @@ def _coinbase_holdings(exchange: Any) -> list[Holding]:
     return list(found.values())
 
 
-def _coinbase_pages(exchange: Any, **query: object) -> list[Any]:
-    """All orders of a listing; ccxt's own call reads its first page only."""
+def _coinbase_pages(ask: Callable[[Any], Any], name: str, **query: object) -> list[Any]:
+    """All rows of a listing; ccxt's own calls read its first page only."""
     found: list[Any] = []
     for _ in range(100):
-        page = exchange.v3PrivateGetBrokerageOrdersHistoricalBatch({"limit": 250, **query})
-        found += [exchange.parse_order(one) for one in page["orders"]]
-        if not page.get("has_next"):
+        page = ask({"limit": 250, **query})
+        found += page[name]
+        # Of fills there are more while there is a cursor.
+        if not page.get("has_next", bool(page.get("cursor"))):
             return found
         if not page.get("cursor") or page["cursor"] == query.get("cursor"):
             break
         query["cursor"] = page["cursor"]
-    raise BrokerError("coinbase did not show all orders")
+    raise BrokerError(f"coinbase did not show all {name}")
+
+
+def _coinbase_orders(exchange: Any, **query: object) -> list[Any]:
+    """Spot orders; the listing has those for futures among them."""
+    rows = _coinbase_pages(exchange.v3PrivateGetBrokerageOrdersHistoricalBatch, "orders", **query)
+    return [exchange.parse_order(one) for one in rows if one.get("product_type", "SPOT") == "SPOT"]
 
 
 def _coinbase_resting(exchange: Any) -> list[Any]:
-    return _coinbase_pages(exchange, order_status="OPEN")
+    return _coinbase_orders(exchange, order_status="OPEN")
 
 
 def _coinbase_look(exchange: Any, order: VenueOrder, wire_id: str) -> list[Any]:  # noqa: ARG001 - no search by id
-    """The market's orders since shortly before this one; an hour covers clocks that differ."""
-    query: dict[str, object] = {"product_ids": [exchange.market(_theirs(order.symbol))["id"]]}
-    if order.send_by > 3600:
-        query["start_date"] = iso(order.send_by - 3600)
-    return _coinbase_pages(exchange, **query)
+    """The market's orders since shortly before this one."""
+    since = {"start_date": _coinbase_begin(order)} if order.send_by > 0 else {}
+    return _coinbase_orders(exchange, product_ids=[exchange.market(_theirs(order.symbol))["id"]], **since)
+
+
+def _coinbase_traded(exchange: Any, order: VenueOrder, listed: Collection[str]) -> list[Any]:
+    """Orders that only their fills speak of: a fill does not name the sender's id, so each is read by its number."""
+    fills = _coinbase_pages(
+        exchange.v3PrivateGetBrokerageOrdersHistoricalFills,
+        "fills",
+        product_ids=[exchange.market(_theirs(order.symbol))["id"]],
+        start_sequence_timestamp=_coinbase_begin(order),
+    )
+    numbers = [number for number in dict.fromkeys(fill["order_id"] for fill in fills) if number not in listed]
+    ask = exchange.v3PrivateGetBrokerageOrdersHistoricalOrderId
+    return [exchange.parse_order(ask({"order_id": number})["order"]) for number in numbers]
+
+
+def _coinbase_begin(order: VenueOrder) -> str:
+    """An hour before the order; that covers clocks that differ."""
+    return iso(max(0.0, order.send_by - 3600))
 
 
 def _coinbase_since(exchange: Any, since: float) -> list[Any]:
-    return _coinbase_pages(exchange, start_date=iso(since))
+    return _coinbase_orders(exchange, start_date=iso(since))
 
 
 def _coinbase_terms(one: Mapping[str, Any]) -> Terms:
@@ -1177,9 +1266,12 @@ def _coinbase_terms(one: Mapping[str, Any]) -> Terms:
     )
 
 
-def _coinbase_market(exchange: Any, symbol: str, found: Mapping[str, Any]) -> Market:  # noqa: ARG001 - as for all
+def _coinbase_market(exchange: Any, symbol: str, found: Mapping[str, Any]) -> Market | None:  # noqa: ARG001 - as for all
+    """None for what is delisted: it has no price any more, and one such coin must not keep all others out."""
     base, quote = symbol.split("-")
     info = found["info"]
+    if info.get("status") == "delisted":
+        return None
     stops = {
         "is_disabled": MarketStatus.OFFLINE,
         "trading_disabled": MarketStatus.OFFLINE,
@@ -1339,6 +1431,8 @@ class Venue:
     taker_fee: Figure = field(factory=lambda: _figure("0.01", _GUESS, "2026-11-22"))
     fees_from: FeesFrom = FeesFrom.ON_TOP
     balance_lag: float = 2.0
+    absence_looks: int = 4
+    absence_pause: float = 0.5
     facts_every: float = 0.0
     rising_nonces: bool = False
     options: Mapping[str, object] = field(factory=dict)
@@ -1349,9 +1443,11 @@ class Venue:
     holdings: Callable[[Any], list[Holding]] = _holdings
     resting: Callable[[Any], Iterable[Mapping[str, Any]]] = _resting
     look: Callable[[Any, VenueOrder, str], Iterable[Mapping[str, Any]]] = _look
+    traded: Callable[[Any, VenueOrder, Collection[str]], Iterable[Mapping[str, Any]]] | None = None
+    """Orders beside those that were listed, by their fills: where a listing may lack what was filled."""
     orders_since: Callable[[Any, float], Iterable[Mapping[str, Any]]] | None = None
     terms: Callable[[Mapping[str, Any]], Terms] = _terms
-    market: Callable[[Any, str, Mapping[str, Any]], Market] = _market
+    market: Callable[[Any, str, Mapping[str, Any]], Market | None] = _market
     permissions: Callable[[Any], list[str]] | None = None
 
     def on_wire(self, client_order_id: str) -> str:
@@ -1374,8 +1470,8 @@ class Venue:
             absence=self.absence,
             honoured=self.honoured,
             balance_lag=self.balance_lag,
-            absence_looks=4,
-            absence_pause=0.5,
+            absence_looks=self.absence_looks,
+            absence_pause=self.absence_pause,
             rests_on=self.rests_on,
             facts_every=self.facts_every,
         )
@@ -1393,10 +1489,12 @@ VENUES: Final[Mapping[str, Venue]] = {
         id_promise=IdPromise.UNIQUE_WHILE_OPEN,
         absence=Absence.LOOKUP,
         honoured=6.0,  # a deadline is 2.5 s after the send-by time, and clocks may differ by two
-        rests_on="documented: the engine takes no order after its deadline, and open and closed orders are found by "
-        "cl_ord_id; reported, not documented: for how long closed ones are",
+        rests_on="documented: the engine takes no order after its deadline, open and closed orders are found by "
+        "cl_ord_id, and fills name their order; reported, not documented: for how long closed ones are",
         maker_fee=_figure("0.004", "Kraken Pro spot fee schedule, lowest tier", "2026-10-01"),
         taker_fee=_figure("0.008", "Kraken Pro spot fee schedule, lowest tier", "2026-10-01"),
+        absence_looks=2,  # each is four calls of the 15 that a small account has at once, and five after other fills
+        absence_pause=2.0,
         facts_every=6.0,  # two counted calls per reading, and a small account wins one back in three seconds
         rising_nonces=True,
         refusal=_kraken_refusal,
@@ -1405,6 +1503,7 @@ VENUES: Final[Mapping[str, Venue]] = {
         holdings=_kraken_holdings,
         resting=_kraken_resting,
         look=_kraken_look,
+        traded=_kraken_traded,
         orders_since=_kraken_since,
         terms=_kraken_terms,
         market=_kraken_market,
@@ -1416,8 +1515,8 @@ VENUES: Final[Mapping[str, Venue]] = {
         id_promise=IdPromise.ALWAYS_UNIQUE,
         absence=Absence.LOOKUP,
         honoured=130.0,  # a signed request lives for 120 s; ten more for a venue that is lenient about it
-        rests_on="documented: a request's token is good for 120 s, and an id makes one order; inferred: the listing of "
-        "orders shows every one by then, as there is no search by id",
+        rests_on="documented: a request's token is good for 120 s, and an id makes one order; inferred: the listings "
+        "of orders and of fills show every one by then, as there is no search by id",
         fee_threshold=_figure("5", _THRESHOLD, "2026-11-22"),
         maker_fee=_figure("0.005", "Coinbase Advanced fee tiers, 'Intro'", "2026-09-17"),
         taker_fee=_figure("0.009", "Coinbase Advanced fee tiers, 'Intro'", "2026-09-17"),
@@ -1427,6 +1526,7 @@ VENUES: Final[Mapping[str, Venue]] = {
         holdings=_coinbase_holdings,
         resting=_coinbase_resting,
         look=_coinbase_look,
+        traded=_coinbase_traded,
         orders_since=_coinbase_since,
         terms=_coinbase_terms,
         market=_coinbase_market,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -72,6 +73,26 @@ def connect() -> Iterator[Callable[..., broker.Client]]:
 @pytest.fixture
 def client(venue: Any, connect: Callable[..., broker.Client]) -> broker.Client:
     return connect(venue.settings)
+
+
+@pytest.fixture
+def edited(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """edited(venue, "/Ticker", change): the venue's answers at that end of a path are changed before they leave."""
+
+    def edit_answers(venue: Any, path: str, change: Callable[[Any], Any]) -> None:
+        answer = venue.dialect.answer
+
+        def changed(request: Any) -> Any:
+            reply = answer(request)
+            if not request.path.endswith(path):
+                return reply
+            told = json.loads(reply.body)
+            change(told)
+            return evolve(reply, body=json.dumps(told).encode())
+
+        monkeypatch.setattr(venue.dialect, "answer", changed)
+
+    return edit_answers
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -73,6 +74,75 @@ def test_a_market_that_only_takes_cancels_says_so(venue: Any, client: broker.Cli
     assert market.status is MarketStatus.CANCEL_ONLY
 
 
+@pytest.mark.parametrize("name", ["kraken"])
+@pytest.mark.parametrize("status", ["limit_only", "post_only", "cancel_only", "reduce_only"])
+def test_what_is_held_in_a_market_that_is_not_wholly_open_still_has_a_price(
+    venue: Any, client: broker.Client, status: str
+) -> None:
+    venue.dialect.statuses["ETH-USD"] = status
+    prices = {price.symbol: price.bid for price in broker.get_prices(client, ["BTC-USD", "ETH-USD"])}
+    assert prices == {"BTC-USD": Decimal(50000), "ETH-USD": Decimal(2500)}
+    market = broker.get_market(client, "ETH-USD")
+    assert market is not None
+    assert market.status is not MarketStatus.ONLINE
+
+
+def test_a_market_that_is_closed_says_so_on_an_exchange_nobody_looked_at() -> None:
+    exchange = importlib.import_module("ccxt").poloniex()
+    found = {"precision": {"amount": "0.1", "price": "0.1"}, "limits": {}, "active": True, "stated": False}
+    assert broker._market(exchange, "BTC-USD", found).status is MarketStatus.OFFLINE
+    assert broker._market(exchange, "BTC-USD", {**found, "stated": None}).status is MarketStatus.ONLINE
+
+
+@pytest.mark.parametrize("name", ["coinbase"])
+def test_a_coin_that_is_delisted_has_no_market(venue: Any, client: broker.Client) -> None:
+    venue.dialect.product_flags["ETH-USD"] = {"status": "delisted", "trading_disabled": True}
+    assert broker.get_market(client, "ETH-USD") is None
+    assert broker.get_market(client, "BTC-USD") is not None
+
+
+@pytest.mark.parametrize("name", ["coinbase"])
+def test_an_open_order_for_a_future_is_none_of_the_gates(
+    venue: Any, client: broker.Client, order: Made, edited: Callable[..., None]
+) -> None:
+    broker.place_order(client, order(venue, amount="0.001", limit="40000"))
+    future = {"order_id": "f", "product_id": "BIT-26DEC25-CDE", "product_type": "FUTURE", "status": "OPEN"}
+    edited(venue, "/historical/batch", lambda told: told["orders"].append({**told["orders"][0], **future}))
+    (resting,) = broker.get_account(client).open_orders
+    assert resting.symbol == "BTC-USD"
+    assert [one.symbol for one in broker.list_orders(client, SystemClock().now() - 60)] == ["BTC-USD"]
+
+
+@pytest.mark.parametrize("name", ["kraken"])
+def test_an_open_order_in_a_pair_that_is_gone_is_told_in_words(
+    venue: Any, client: broker.Client, order: Made, edited: Callable[..., None]
+) -> None:
+    broker.place_order(client, order(venue, amount="0.001", limit="40000"))
+
+    def gone(told: Any) -> None:
+        for row in told["result"]["open"].values():
+            row["descr"]["pair"] = "GONEUSD"
+
+    edited(venue, "/OpenOrders", gone)
+    with pytest.raises(BrokerError, match=r"kraken.*GONEUSD"):
+        broker.get_account(client)
+
+
+@pytest.mark.parametrize("name", ["kraken"])
+def test_fees_that_are_not_told_are_missed_in_words(
+    venue: Any, client: broker.Client, edited: Callable[..., None]
+) -> None:
+    edited(venue, "/TradeVolume", lambda told: told["result"].pop("fees_maker"))
+    with pytest.raises(BrokerError, match=r"kraken does not tell .* fees .*BTC-USD"):
+        broker.get_fees(client, "BTC-USD")
+
+
+@pytest.mark.parametrize("name", ["coinbase"])
+def test_fees_of_a_market_nobody_knows_are_missed_in_words(client: broker.Client) -> None:
+    with pytest.raises(BrokerError, match=r"coinbase does not tell .* fees .*NOPE-USD"):
+        broker.get_fees(client, "NOPE-USD")
+
+
 def test_fees_are_the_accounts_own(name: str, client: broker.Client, venue: Any) -> None:
     maker, taker = broker.get_fees(client, venue.symbol)
     profile = broker.venue_of(name).profile(name)
@@ -105,6 +175,32 @@ def test_g08_over_powered_keys_are_seen(
     Path(plain.settings["key_file"]).unlink()  # the next one is made with the rights it is told
     strong = rehearse(name, permissions=("view", "trade", excess))
     assert excess in (broker.get_permissions(connect(strong.settings)) or [])
+
+
+LOOKS = ["query-funds", "query-open-trades", "query-closed-trades"]
+
+
+@pytest.mark.parametrize(
+    ("told", "allowed"),
+    [
+        ([*LOOKS, "modify-trades"], ["view", "trade"]),
+        ([*LOOKS[:2], "modify-trades"], []),
+        ([*LOOKS[1:], "modify-trades"], ["trade"]),
+        ([*LOOKS, "modify-trades", "earn-funds"], ["view", "trade", "transfer"]),
+        ([*LOOKS, "modify-trades", "subaccount-Transfer"], ["view", "trade", "transfer"]),
+        ([*LOOKS, "modify-trades", "withdraw-funds"], ["view", "trade", "withdraw"]),
+        ([*LOOKS, "modify-trades", "add-withdraw-address"], ["view", "trade", "withdraw"]),
+        (["novel"], ["trade"]),
+    ],
+)
+def test_g08_a_key_that_cannot_look_orders_up_may_not_trade(told: list[str], allowed: list[str]) -> None:
+    class Exchange:
+        def privatePostGetApiKeyInfo(self) -> Any:  # noqa: N802 - ccxt's own name
+            return {"result": {"permissions": told}}
+
+    permissions = broker.VENUES["kraken"].permissions
+    assert permissions is not None
+    assert permissions(Exchange()) == allowed
 
 
 @pytest.mark.parametrize("name", ["kraken"])

@@ -116,6 +116,9 @@ REFUSALS: list[tuple[str, int, Any, str | None]] = [
     ("kraken", 200, {"error": ["EOrder:Insufficient funds", "EService:Busy"]}, None),
     ("kraken", 200, {"error": ["EGeneral:Invalid arguments:cl_ord_id not unique"]}, None),
     ("kraken", 502, {"error": ["EOrder:Insufficient funds"]}, None),
+    ("kraken", 200, {"error": ["EGeneral:Invalid arguments:volume"]}, "EGeneral:Invalid arguments:volume"),
+    ("kraken", 200, {"error": ["EGeneral:Invalid argumentsX"]}, None),
+    ("kraken", 200, {"error": ["EOrder:Insufficient fundsX"]}, None),
     ("kraken", 200, {"error": []}, None),
     ("kraken", 200, {"error": "EOrder:Insufficient funds"}, None),
     ("kraken", 200, "EOrder:Insufficient funds", None),
@@ -124,6 +127,7 @@ REFUSALS: list[tuple[str, int, Any, str | None]] = [
     ("coinbase", 400, {"error": "INVALID_ARGUMENT", "message": "x"}, "INVALID_ARGUMENT"),
     ("coinbase", 400, {"error": "INTERNAL"}, None),
     ("coinbase", 429, "<html>", None),
+    ("coinbase", 429, {"error": "rate_limit_exceeded", "message": "too many requests"}, "rate_limit_exceeded"),
     ("coinbase", 200, {"success": False, "error_response": {"error": "INSUFFICIENT_FUND"}}, "INSUFFICIENT_FUND"),
     ("coinbase", 200, {"success": True, "error_response": {"error": "INSUFFICIENT_FUND"}}, None),
     ("coinbase", 200, {"error_response": {"error": "INSUFFICIENT_FUND"}}, None),
@@ -165,9 +169,46 @@ def test_c16_tls_a_certificate_of_somebody_else(
     trustme.CA().cert_pem.write_to_path(other)
     stranger = connect({**venue.settings, "ca_file": other})
     stranger._loaded[:] = client._loaded  # it knows the markets already
-    with pytest.raises(NotSent):
+    with pytest.raises(NotSent, match="certificate verify failed"):
         broker.place_order(stranger, order(venue, spend="20"))
+    with pytest.raises(BrokerError, match="certificate verify failed"):
+        broker.get_account(connect({**venue.settings, "ca_file": other}))
     assert venue.requests() == 0
+
+
+@pytest.mark.parametrize("fault", ["empty_object", "html", "cut"])
+def test_c03_an_order_whose_markets_cannot_be_read_is_certainly_not_sent(
+    venue: Any, client: broker.Client, order: Made, fault: str
+) -> None:
+    venue.fail(fault, on="market", times=None)
+    with pytest.raises(NotSent, match="markets"):
+        broker.place_order(client, order(venue, "sell", amount="0.001"))
+    assert venue.requests() == 0
+
+
+@pytest.mark.parametrize("name", ["coinbase"])
+def test_c16_tls_certificates_that_are_gone_send_nothing(
+    venue: Any, connect: Callable[..., broker.Client], order: Made, tmp_path: Path
+) -> None:
+    client = connect({**venue.settings, "ca_file": tmp_path / "gone.pem"})
+    with pytest.raises(NotSent, match=r"gone\.pem"):
+        broker.place_order(client, order(venue, "sell", amount="0.001"))
+    with pytest.raises(BrokerError, match=r"gone\.pem"):
+        broker.get_account(client)
+    assert venue.requests() == 0
+
+
+@pytest.mark.parametrize("name", ["coinbase"])
+def test_an_exit_does_not_wait_for_the_accounts_fees(venue: Any, client: broker.Client, order: Made) -> None:
+    venue.fail("http", on="fees", status=502, times=None)
+    assert broker.place_order(client, order(venue, "sell", amount="0.001")).status is OrderStatus.FILLED
+
+
+def test_markets_are_asked_for_without_the_key(venue: Any, client: broker.Client) -> None:
+    broker.get_market(client, venue.symbol)
+    signs = {"api-key", "authorization", "x-mbx-apikey"}
+    assert venue.server.requests()
+    assert not [request.path for request in venue.server.requests() if signs & set(request.headers)]
 
 
 def test_an_order_whose_time_is_over_is_not_sent(venue: Any, client: broker.Client, order: Made) -> None:
@@ -332,6 +373,86 @@ def test_c12_an_answer_that_says_nothing_is_not_an_order_that_is_not_there(
         with pytest.raises((BrokerError, LookupError)):
             broker.find_order(client, sent)
         venue.clear()
+
+
+LISTINGS = {"kraken": ("/OpenOrders", "/ClosedOrders"), "coinbase": ("/historical/batch",)}
+FILLS = {"kraken": "/TradesHistory", "coinbase": "/historical/fills"}
+
+
+@pytest.fixture
+def unlisted(venue: Any, name: str, edited: Callable[..., None]) -> Callable[[], None]:
+    """unlisted(): from now on no listing shows an order, though its fills do."""
+
+    def empty(told: Any) -> None:
+        for table in (told, told.get("result")):
+            for word in {"open", "closed", "orders"} & set(table or ()):
+                table[word].clear()
+                table.update({"count": 0} if word == "closed" else {"has_next": False} if word == "orders" else {})
+
+    def hide() -> None:
+        for path in LISTINGS[name]:
+            edited(venue, path, empty)
+
+    return hide
+
+
+@pytest.mark.parametrize("name", ["kraken", "coinbase"])
+@pytest.mark.parametrize("others", [0, 3])
+def test_c12_an_order_that_shows_only_in_its_fills_is_found(
+    venue: Any,
+    client: broker.Client,
+    order: Made,
+    unlisted: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    others: int,
+) -> None:
+    monkeypatch.setattr("ordergate.testing.kraken._PAGE", 1)
+    venue.dialect.page_size = 1  # Coinbase's
+    sent = order(venue, spend="20")
+    receipt = broker.place_order(client, sent)
+    for _ in range(others):  # newer ones come first, on pages of their own
+        broker.place_order(client, order(venue, "sell", amount="0.0005"))
+        broker.place_order(client, order(venue, spend="11", symbol=venue.symbol.replace("BTC", "ETH")))
+    unlisted()
+    assert broker.find_order(client, sent) == receipt
+
+
+@pytest.mark.parametrize("name", ["kraken", "coinbase"])
+def test_c12_an_order_that_only_others_fills_surround_is_not_there(
+    venue: Any, client: broker.Client, order: Made, unlisted: Callable[[], None]
+) -> None:
+    broker.place_order(client, order(venue, spend="20"))
+    unlisted()
+    assert broker.find_order(client, order(venue, spend="20")) is None
+
+
+@pytest.mark.parametrize("name", ["kraken", "coinbase"])
+@pytest.mark.parametrize("lack", ["orders", "fills"])
+def test_c12_a_fill_whose_order_cannot_be_read_is_no_absence(
+    name: str,
+    venue: Any,
+    client: broker.Client,
+    order: Made,
+    unlisted: Callable[[], None],
+    edited: Callable[..., None],
+    lack: str,
+) -> None:
+    sent = order(venue, spend="20")
+    receipt = broker.place_order(client, sent)
+    unlisted()
+    by_number = "/QueryOrders" if name == "kraken" else f"/{receipt.order_id}"
+    edited(venue, by_number if lack == "orders" else FILLS[name], lambda told: [told.clear(), told.update(error=[])])
+    with pytest.raises(BrokerError):
+        broker.find_order(client, sent)
+
+
+@pytest.mark.parametrize("name", ["kraken", "coinbase"])
+def test_the_quick_look_after_an_order_does_not_ask_for_fills(
+    name: str, venue: Any, client: broker.Client, order: Made, unlisted: Callable[[], None]
+) -> None:
+    unlisted()
+    assert broker.place_order(client, order(venue, spend="20")).status is OrderStatus.OPEN
+    assert not [request.path for request in venue.server.requests() if request.path.endswith(FILLS[name])]
 
 
 def test_hidden_orders_are_not_found_and_nothing_is_sent(venue: Any, client: broker.Client, order: Made) -> None:

@@ -108,6 +108,7 @@ def test_the_module_does_not_import_ccxt() -> None:
         ("kraken", f"{KEY}\n{SECRET}\nmore\n", "2 lines"),
         ("coinbase", '{"name": "x"}', "privateKey"),
         ("coinbase", "{not json", "privateKey"),
+        ("coinbase", "garbage", "2 lines: the key, the secret; or the JSON file"),
     ],
 )
 def test_a_key_file_that_does_not_serve_is_named_and_never_shown(

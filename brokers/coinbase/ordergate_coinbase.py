@@ -55,7 +55,7 @@ from ordergate.calls import Failed, attempt
 from ordergate.clock import Clock, SystemClock, iso
 from ordergate.keys import read_key_file
 
-__all__ = ["Client", "Settings"]
+__all__ = ["Client", "CoinbaseError", "Settings"]
 
 _API: Final = "/api/v3/brokerage"
 _ORDERS: Final = f"{_API}/orders"
@@ -225,7 +225,7 @@ def get_market(client: Client, symbol: str) -> Market | None:
     """Limits and steps. None where Coinbase says that it has no such product, or has it no more."""
     try:
         row = _get(client, f"{_API}/products/{_path_part(symbol)}")
-    except _Refused as refused:
+    except CoinbaseError as refused:
         if refused.status == 404 and refused.code == "NOT_FOUND" and "product" in refused.text:
             return None
         raise
@@ -256,10 +256,10 @@ def place_order(client: Client, order: VenueOrder) -> Receipt:
     """Send it once. Raises NotSent where no byte of it left, and something else where nobody can know."""
     try:
         answer = _send(client, order)
-    except _Refused as refused:
+    except CoinbaseError as refused:
         if not refused.is_definite:
             raise _to_raise(refused) from None
-        return _rejection(order, refused.code or f"HTTP_{refused.status}", refused.text)
+        return _rejection(order, refused.code or f"HTTP_{refused.status}", refused.words)
     if answer.get("success") is False:
         return _rejection(order, *_reason(answer))
     if answer.get("success") is not True:
@@ -350,7 +350,7 @@ def get_time(client: Client) -> float | None:
     """None where there is no such page: a clock that is wrong then shows in tokens that are refused."""
     try:
         return float(_figure(_get(client, f"{_API}/time"), "epochMillis")) / 1000
-    except _Refused as refused:
+    except CoinbaseError as refused:
         if refused.status == 404:
             return None
         raise
@@ -410,13 +410,14 @@ anything between here and there, after the order was taken.
 """
 
 
-class _Refused(BrokerError):
+class CoinbaseError(BrokerError):
     """An HTTP status that is no success. Only what Coinbase's own JSON says is repeated: a page may echo a request."""
 
     def __init__(self, what: str, status: int, said: Mapping[str, object], *, unauthorized: bool, pause: float) -> None:
         words = [word for name in ("error", "message", "error_details") if isinstance(word := said.get(name), str)]
+        self.words = tuple(words)
         self.status, self.code = status, words[0] if "error" in said and words else ""
-        self.text = "; ".join(dict.fromkeys(words))[:300]
+        self.text = _joined(words)
         self.pause = pause
         self.is_definite = (
             unauthorized
@@ -426,18 +427,22 @@ class _Refused(BrokerError):
         super().__init__(f"{what}: Coinbase answered {status}: {self.text or 'a text that is not its own JSON'}")
 
 
-def _to_raise(refused: _Refused) -> BrokerError:
+def _joined(words: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(words))[:300]
+
+
+def _to_raise(refused: CoinbaseError) -> BrokerError:
     return RateLimited(refused.pause, str(refused)) if refused.status == 429 else refused
 
 
-def _refusal(what: str, response: Any) -> _Refused:
+def _refusal(what: str, response: Any) -> CoinbaseError:
     token = response.request.headers["Authorization"].removeprefix("Bearer ")
     try:
         said = json.loads(response.text.replace(token, "(the token)"))
     except (ValueError, RecursionError):
         said = None
     after = response.headers.get("Retry-After", "")
-    return _Refused(
+    return CoinbaseError(
         what,
         response.status_code,
         said if isinstance(said, dict) else {},
@@ -446,8 +451,8 @@ def _refusal(what: str, response: Any) -> _Refused:
     )
 
 
-def _reason(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Code and text of a refusal, the most specific reason first. Raises BrokerError unless all of it is definite."""
+def _reason(answer: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Code and words of a refusal, the most specific reason first. Raises BrokerError unless all of it is definite."""
     if isinstance(answer.get("success_response"), dict) and answer["success_response"].get("order_id"):
         raise BrokerError("Coinbase's answer to the order says no and names an order all the same")
     said = _part(answer, "error_response")
@@ -456,18 +461,20 @@ def _reason(answer: Mapping[str, Any]) -> tuple[str, str]:
     if not reasons or not all(isinstance(reason, str) and reason in _DEFINITE for reason in reasons):
         shown = ", ".join(map(str, reasons))[:200] or "no reason"
         raise BrokerError(f"Coinbase did not take the order, with {shown}: that proves nothing")
-    words = [word for name in ("message", "error_details") if isinstance(word := said.get(name), str) and word]
-    return str(reasons[0]), "; ".join(dict.fromkeys(words))[:300]
+    return str(reasons[0]), [
+        word for name in ("message", "error_details") if isinstance(word := said.get(name), str) and word
+    ]
 
 
-def _rejection(order: VenueOrder, code: str, text: str) -> Receipt:
+def _rejection(order: VenueOrder, code: str, words: Iterable[str]) -> Receipt:
+    """Its message is what the venue says beyond the code, and None where that is nothing."""
     return Receipt(
         client_order_id=order.client_order_id,
         symbol=order.symbol,
         side=order.side,
         status=OrderStatus.REJECTED,
         code=code,
-        message=text or code,
+        message=_joined(word for word in words if word not in ("", code)) or None,
     )
 
 
@@ -540,7 +547,7 @@ def _order(client: Client, order_id: str) -> Receipt | None:
     """The order by Coinbase's own id; None while Coinbase does not know it."""
     try:
         row = _part(_get(client, f"{_ORDERS}/historical/{order_id}"), "order")
-    except _Refused as refused:
+    except CoinbaseError as refused:
         if refused.status == 404 and refused.code == "NOT_FOUND":
             return None
         raise
@@ -595,6 +602,9 @@ _STATUS: Final = {
 }
 
 
+_FAILED: Final = "Coinbase took the order and then failed it"
+
+
 def _receipt(row: Mapping[str, Any]) -> Receipt:
     """What Coinbase says of an order. Raises BrokerError for what cannot be read, or cannot be."""
     filled = _figure_or_zero(row, "filled_size")
@@ -608,6 +618,8 @@ def _receipt(row: Mapping[str, Any]) -> Receipt:
         status = OrderStatus.CANCELLED  # it failed with a part done: that part is there
     spend, amount, limit = _terms(row)
     rejected = status is OrderStatus.REJECTED
+    code = str(row.get("reject_reason") or word) if rejected else None
+    message = row.get("reject_message")
     return Receipt(
         client_order_id=_text(row, "client_order_id", empty=True),
         symbol=_text(row, "product_id"),
@@ -620,8 +632,8 @@ def _receipt(row: Mapping[str, Any]) -> Receipt:
         spend=spend,
         amount=amount,
         limit=limit,
-        code=str(row.get("reject_reason") or word) if rejected else None,
-        message=str(row.get("reject_message") or "Coinbase took the order and then failed it") if rejected else None,
+        code=code,
+        message=str(message if message not in (None, "", code) else _FAILED) if rejected else None,
     )
 
 
@@ -810,23 +822,23 @@ def _get(client: Client, path: str, params: Mapping[str, Any] | None = None) -> 
     ask = client.sdk.get
     try:
         return _call(client, path, ask, path, params=dict(params or {}))
-    except _Refused as refused:
+    except CoinbaseError as refused:
         if refused.status != 401:
             raise _to_raise(refused) from None
     try:
         return _call(client, path, ask, path, params=dict(params or {}))
-    except _Refused as refused:
+    except CoinbaseError as refused:
         raise _to_raise(refused) from None
 
 
 def _call(client: Client, what: str, call: Callable[..., Any], path: str, **named: Any) -> dict[str, Any]:
-    """One request through the SDK. Raises `_Refused` for an HTTP status, BrokerError for what else went wrong.
+    """One request through the SDK. Raises `CoinbaseError` for an HTTP status, BrokerError for what else went wrong.
 
     What the SDK raises is not handed on: it carries the request, and with it a token that is good for two minutes.
     """
     from requests.exceptions import HTTPError, RequestException
 
-    refusal: _Refused | None = None
+    refusal: CoinbaseError | None = None
     answer: Any = None
     try:
         answer = call(path, **named)

@@ -58,7 +58,7 @@ from ordergate.keys import read_key_file
 from ordergate.nonces import Nonces
 from ordergate.order import parse_symbol
 
-__all__ = ["Client", "Settings"]
+__all__ = ["Client", "Settings", "UnknownMarket"]
 
 
 # --- Kraken's words and figures
@@ -131,7 +131,7 @@ _ID_IN_USE: Final = "cl_ord_id"
 """In a complaint about arguments: an open order may have this very id, so this one may be there already."""
 
 _SLOW_DOWN: Final[Mapping[str, float]] = {
-    "EAPI:Rate limit exceeded": 10.0,  # a starter's counter then has room for one decision: 3 calls at 0.33 per second
+    "EAPI:Rate limit exceeded": 30.0,  # a starter's counter then has room for 10 more: a decision, or two looks
     "EAuth:Rate limit exceeded": 60.0,
     "EAuth:Too many requests": 60.0,
     "EGeneral:Temporary lockout": 180.0,  # "a few minutes"
@@ -166,6 +166,8 @@ _SOONEST, _LATEST = 3.5, 55.0
 _FINEST: Final = 10  # decimals of the finest amounts at Kraken
 _PAGE: Final = 50
 _MOST_PAGES: Final = 40
+_MOST_IDS: Final = 50  # in one question for orders by Kraken's own ids
+_BEFORE: Final = 600.0  # seconds before an order's send-by time from which on its trades are looked for
 
 
 # --- settings
@@ -228,12 +230,13 @@ def broker_profile() -> BrokerProfile:
         absence=Absence.LOOKUP,
         honoured=6.0,  # a deadline is at most 3.5 s after the send-by time, told by a clock that may be 2 s off
         balance_lag=2.0,
-        absence_looks=3,
-        absence_pause=1.0,
+        # One look counts 4 of the 15 that a starter's key has, and 5 where something else traded: two can be afforded.
+        absence_looks=2,
+        absence_pause=2.0,
         rests_on=(
             "Every order carries a deadline in the venue's own time, after which its engine refuses it (documented). "
-            "Open and closed orders are then looked up by the id on the wire (documented), three times over two "
-            "seconds; that they show an order by then is inferred."
+            "Open and closed orders are then looked up by the id on the wire (documented), and every order that traded "
+            "in its market since is read, twice over two seconds; that one of the three shows it by then is inferred."
         ),
         facts_every=6.0,  # balances and open orders are 2 calls, and a starter's counter falls by 0.33 per second
     )
@@ -271,7 +274,7 @@ def get_account(client: Client) -> AccountReport:
     with _reading("BalanceEx"):
         holdings = _holdings(names, balances, count_flexible=client.count_flexible)
     with _reading("OpenOrders"):
-        if any(info["descr"]["pair"] not in names.symbols for info in opened["open"].values()):
+        if any(str(info["descr"]["pair"]) not in names.symbols for info in opened["open"].values()):
             client.names = None  # a market younger than the tables
             names = _names(client)
         open_orders = tuple(_open_order(names, txid, info) for txid, info in opened["open"].items())
@@ -282,7 +285,7 @@ def get_account(client: Client) -> AccountReport:
 def get_prices(client: Client, symbols: Sequence[str]) -> list[Price]:
     try:
         return _prices(client, symbols)
-    except _UnknownPair:
+    except UnknownMarket:
         # A market that is gone fails the question for all others: ask again for those that are left.
         client.names = None
         return _prices(client, symbols)
@@ -320,7 +323,14 @@ def place_order(client: Client, order: VenueOrder) -> Receipt:
 
 @hookimpl
 def find_order(client: Client, order: VenueOrder) -> Receipt | None:
-    return _found(client, _names(client), order)
+    """Look among open and closed orders, then among those that traded. An order without a date was found resting, and
+    is looked for where it would be listed.
+    """
+    names = _names(client)
+    found = _found(client, names, order)
+    if found is None and order.send_by > 0:
+        found = _found_by_trades(client, names, order)
+    return found
 
 
 @hookimpl
@@ -328,7 +338,7 @@ def cancel_order(client: Client, order: VenueOrder) -> Receipt:
     errors, result = _asked(client, "CancelOrder", {"cl_ord_id": order.client_order_id})
     if not (errors and _GONE.issuperset(errors)):
         _result("CancelOrder", errors, result, client)
-    receipt = _found(client, _names(client), order)
+    receipt = find_order(client, order)
     if receipt is None:
         raise BrokerError(f"Kraken does not show the order {order.client_order_id} that was to be cancelled")
     return receipt
@@ -377,7 +387,7 @@ def list_orders(client: Client, since: float) -> list[Receipt]:
     """Orders without a client order id carry Kraken's own id in its place."""
     names = _names(client)
     opened = _private(client, "OpenOrders")
-    closed = _closed_orders(client, start=str(max(0, int(since) - 1)))
+    closed = _listed(client, "ClosedOrders", "closed", start=str(max(0, int(since) - 1)))
     with _reading("OpenOrders and ClosedOrders"):
         found = {**opened["open"], **closed}
         made = {txid: info for txid, info in found.items() if info["opentm"] >= since}
@@ -418,16 +428,15 @@ def _order_fields(client: Client, order: VenueOrder) -> dict[str, str]:
 
 def _rejected(order: VenueOrder, errors: Sequence[str], result: object) -> Receipt:
     """The receipt of an order that certainly was not taken. Raises for every answer that does not prove it."""
-    said = "; ".join(errors)
     if result or not all(map(_proves_absence, errors)):
-        raise BrokerError(f"Kraken says of the order: {said}")
+        raise BrokerError(f"Kraken says of the order: {'; '.join(errors)}")
     return Receipt(
         client_order_id=order.client_order_id,
         symbol=order.symbol,
         side=order.side,
         status=OrderStatus.REJECTED,
         code=errors[0],
-        message=said,
+        message="; ".join(errors[1:]) or None,
     )
 
 
@@ -471,7 +480,7 @@ def _last_look(client: Client, order: VenueOrder, txid: str) -> Receipt | None:
                 same = _plain_id(info["cl_ord_id"]) == _plain_id(order.client_order_id)
                 # Another id than the one that was sent is for the gate to see.
                 name = order.client_order_id if same else info["cl_ord_id"]
-                return _receipt(names, txid, info, name, names.symbols[info["descr"]["pair"]])
+                return _receipt(names, txid, info, name, _symbol(names, txid, info))
         found = _found(client, names, order, timeout=quick)
     except BrokerError:
         return None
@@ -486,24 +495,54 @@ def _found(
     """The order by its id on the wire. Raises BrokerError when there are several, or others than were asked for."""
     # Open ones first: an order that is finished between the two questions is then seen by the second.
     opened = _private(client, "OpenOrders", timeout=timeout, cl_ord_id=order.client_order_id)
-    closed = _closed_orders(client, timeout=timeout, cl_ord_id=order.client_order_id)
+    closed = _listed(client, "ClosedOrders", "closed", timeout=timeout, cl_ord_id=order.client_order_id)
     with _reading("a look-up by cl_ord_id"):
         found = {**opened["open"], **closed}
         wanted = _plain_id(order.client_order_id)
         others = [txid for txid, info in found.items() if _plain_id(info["cl_ord_id"]) != wanted]
         if others:
             raise ValueError(f"it shows {', '.join(others)}, which were not asked for")
-        if len(found) > 1:
-            raise ValueError(f"{len(found)} orders have the id {order.client_order_id}: {', '.join(found)}")
-        for txid, info in found.items():
-            return _receipt(names, txid, info, order.client_order_id, names.symbols[info["descr"]["pair"]])
-        return None
+        return _the_one(names, order, found)
+
+
+def _found_by_trades(client: Client, names: _Names, order: VenueOrder) -> Receipt | None:
+    """The order by what it traded: the trades are a witness of their own where no listing shows it.
+
+    A trade does not name the id on the wire, so every order that traded in this market since is read by Kraken's own
+    id. Raises BrokerError where one cannot be read: it might be this one.
+    """
+    # An exit also goes by a clock that is ahead of Kraken's: it traded before its send-by time by that much more.
+    ahead = max(0.0, client.clock.now() - _time_there(client))
+    start = max(0, int(order.send_by - ahead - _BEFORE))
+    trades = _listed(client, "TradesHistory", "trades", start=str(start))
+    with _reading("TradesHistory"):
+        here = [trade for trade in trades.values() if names.symbols.get(trade["pair"], order.symbol) == order.symbol]
+        traded = sorted({_id_of(trade["ordertxid"]) for trade in here})
+    shown: dict[str, Any] = {}
+    for first in range(0, len(traded), _MOST_IDS):
+        shown |= _private(client, "QueryOrders", txid=",".join(traded[first : first + _MOST_IDS]))
+    with _reading("QueryOrders"):
+        unread = [txid for txid in traded if txid not in shown]
+        if unread:
+            raise ValueError(f"it does not show {', '.join(unread)}, which traded")
+        wanted = _plain_id(order.client_order_id)
+        found = {txid: shown[txid] for txid in traded if _plain_id(_own_id(shown[txid]) or "") == wanted}
+        return _the_one(names, order, found)
+
+
+def _the_one(names: _Names, order: VenueOrder, found: Mapping[str, Mapping[str, Any]]) -> Receipt | None:
+    """The receipt of the one order that has this id, by Kraken's own ids."""
+    if len(found) > 1:
+        raise ValueError(f"{len(found)} orders have the id {order.client_order_id}: {', '.join(found)}")
+    for txid, info in found.items():
+        return _receipt(names, txid, info, order.client_order_id, _symbol(names, txid, info))
+    return None
 
 
 # --- how answers are read
 
 
-class _UnknownPair(BrokerError):
+class UnknownMarket(BrokerError):
     """A market that was asked for is gone."""
 
 
@@ -533,7 +572,7 @@ def _holdings(names: _Names, balances: Mapping[str, Any], *, count_flexible: boo
     for code, balance in balances.items():
         if code in _NO_MONEY:
             continue
-        total, hold = _number(balance["balance"]), _number(balance["hold_trade"])
+        total, hold = _balance(code, balance["balance"]), _number(balance["hold_trade"])
         currency, ending = names.currency(code)
         before = found.get(currency, Holding(currency=currency, available=ZERO))
         if ending == "" or (ending == _FLEXIBLE and count_flexible):
@@ -550,13 +589,23 @@ def _holdings(names: _Names, balances: Mapping[str, Any], *, count_flexible: boo
     return tuple(one for one in found.values() if one.available or one.hold or one.locked)
 
 
+def _balance(code: str, value: object) -> Decimal:
+    total = parse_number(value, "figure")
+    if total < 0:
+        raise BrokerError(
+            f"Kraken shows a balance of {plain(total)} {code}, which is below zero, so what the account is worth "
+            "cannot be known; settle it at Kraken"
+        )
+    return total
+
+
 def _open_order(names: _Names, txid: str, info: Mapping[str, Any]) -> OpenOrder:
     volume, done = _number(info["vol"]), _number(info["vol_exec"])
     # What a market order in the quote currency will still acquire is not known before it is filled, a moment later.
     left = ZERO if _in_quote(info) else volume - done
     return OpenOrder(
         order_id=txid,
-        symbol=names.symbols[info["descr"]["pair"]],
+        symbol=_symbol(names, txid, info),
         side=Side(info["descr"]["type"]),
         amount_left=left,
         limit=_limit(info),
@@ -587,6 +636,16 @@ def _receipt(names: _Names, txid: str, info: Mapping[str, Any], client_order_id:
         limit=_limit(info),
         message=None if info.get("reason") is None else str(info["reason"]),
     )
+
+
+def _symbol(names: _Names, txid: str, info: Mapping[str, Any]) -> str:
+    pair = str(info["descr"]["pair"])
+    if pair not in names.symbols:
+        raise BrokerError(
+            f"Kraken shows the order {txid} in {pair}, a market that is not in its tables, so what it amounts to "
+            "cannot be known; if it is open, cancel it at Kraken"
+        )
+    return names.symbols[pair]
 
 
 def _own_id(info: Mapping[str, Any]) -> str | None:
@@ -627,25 +686,31 @@ def _plain_id(value: object) -> str:
     return value.replace("-", "").lower()
 
 
-def _closed_orders(
-    client: Client, *, timeout: tuple[float, float] = (_CONNECT, _ANSWER), **wanted: str
+def _id_of(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a trade does not say which order it is of")
+    return value
+
+
+def _listed(
+    client: Client, method: str, table: str, *, timeout: tuple[float, float] = (_CONNECT, _ANSWER), **wanted: str
 ) -> dict[str, Any]:
-    """All closed orders that are wanted, page by page. Orders that close meanwhile only move others to later pages."""
+    """All that is wanted of a listing, page by page. What is added meanwhile only moves the rest to later pages."""
     found: dict[str, Any] = {}
     for page in range(_MOST_PAGES):
-        answer = _private(
-            client, "ClosedOrders", timeout=timeout, **wanted, **({"ofs": str(page * _PAGE)} if page else {})
-        )
-        with _reading("ClosedOrders"):
+        answer = _private(client, method, timeout=timeout, **wanted, **({"ofs": str(page * _PAGE)} if page else {}))
+        with _reading(method):
             count = answer["count"]
-            if type(count) is not int or not isinstance(answer["closed"], dict):
-                raise TypeError("it is no page of orders")
-            found.update(answer["closed"])
+            if type(count) is not int or not isinstance(answer[table], dict):
+                raise TypeError(f"it is no page of {table}")
+            found.update(answer[table])
             if len(found) >= count:
                 return found
-            if not answer["closed"]:
-                raise ValueError(f"it shows {len(found)} of {count} orders")
-    raise BrokerError(f"Kraken has more than {_MOST_PAGES * _PAGE} closed orders to show; that is more than are read")
+            if not answer[table]:
+                raise ValueError(f"it shows {len(found)} of {count}")
+    raise BrokerError(
+        f"Kraken has more than {_MOST_PAGES * _PAGE} rows of {method} to show; that is more than are read"
+    )
 
 
 def _prices(client: Client, symbols: Sequence[str]) -> list[Price]:
@@ -911,11 +976,11 @@ def _result(method: str, errors: Sequence[str], result: Any, client: Client) -> 
     """The result of a question, which is always a table."""
     for error in errors:
         if error in _SLOW_DOWN:
-            raise RateLimited(_SLOW_DOWN[error], f"Kraken says: {error}")
+            raise RateLimited(_SLOW_DOWN[error], f"Kraken says: {error}; try again in {_SLOW_DOWN[error]:g} s")
         if error.startswith(_THROTTLED):
             raise RateLimited(_throttled_for(error, client), f"Kraken says: {error}")
         if error.startswith("EQuery:Unknown asset pair"):
-            raise _UnknownPair(f"Kraken says: {error}")
+            raise UnknownMarket(f"Kraken says: {error}")
     if errors:
         raise BrokerError(f"Kraken says to {method}: {'; '.join(errors)}")
     if not isinstance(result, dict):

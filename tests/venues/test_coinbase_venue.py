@@ -562,6 +562,17 @@ def test_c05_an_order_that_is_looked_up_can_have_another_size_or_none(venue: Coi
     assert get(venue, f"orders/historical/{order_id}")["order"]["order_id"] == order_id
 
 
+def test_c12_an_order_can_show_in_its_fills_alone(venue: CoinbaseRehearsal) -> None:
+    order_id = placed_id(venue, market_buy(client_order_id="a"))
+    venue.dialect.unlisted = True
+
+    assert get(venue, "orders/historical/batch")["orders"] == []
+    assert get(venue, "orders/historical/batch?order_status=OPEN")["orders"] == []
+    (fill,) = get(venue, "orders/historical/fills")["fills"]
+    assert fill["order_id"] == order_id
+    assert get(venue, f"orders/historical/{order_id}")["order"]["client_order_id"] == "a"
+
+
 def test_c12_half_a_listing_says_that_there_is_more(venue: CoinbaseRehearsal) -> None:
     whole = get(venue, "accounts")["accounts"]
     venue.fail("half", on="account")

@@ -637,6 +637,18 @@ def test_c12_blind_lookups_hide_what_is_there_or_show_the_half(call: Caller, ven
     assert (list(half["closed"]), half["count"]) == ([txids[1]], 2)
 
 
+def test_c12_blind_lookups_an_order_can_show_in_its_trades_alone(call: Caller, venue: KrakenRehearsal) -> None:
+    txid = call.buy(cl_ord_id=UUID)
+    call.result("AddOrder", **REST)
+    venue.dialect.unlisted = True
+
+    assert call.result("OpenOrders") == {"open": {}}
+    assert call.result("ClosedOrders", cl_ord_id=UUID) == {"closed": {}, "count": 0}
+    (trade,) = call.result("TradesHistory")["trades"].values()
+    assert trade["ordertxid"] == txid
+    assert call.result("QueryOrders", txid=txid)[txid]["cl_ord_id"] == UUID
+
+
 def test_f02_no_balance_half_of_the_balances_can_go_missing(call: Caller, venue: KrakenRehearsal) -> None:
     venue.fail("half", on="account")
 

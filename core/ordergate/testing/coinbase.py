@@ -130,7 +130,7 @@ _STATUS_OF: Final = {
 
 
 class CoinbaseVenue:
-    """Coinbase Advanced in front of a paper venue. What tests may change stands in its four public attributes."""
+    """Coinbase Advanced in front of a paper venue. What tests may change stands in its public attributes."""
 
     lies: frozenset[str] = frozenset(LIES)
 
@@ -142,6 +142,8 @@ class CoinbaseVenue:
         """Product to fields of it that differ, such as `{"trading_disabled": True}`."""
         self.shown_statuses: dict[str, str] = {}
         """Order id to the status it is shown with, such as PENDING, QUEUED, CANCEL_QUEUED or FAILED."""
+        self.unlisted = False
+        """Whether no order is listed, while fills are, and each order is shown to who has its id."""
         self.wallets: list[dict[str, Any]] = []
         """Further rows of the list of accounts."""
         self.post_only: set[str] = set()
@@ -531,7 +533,8 @@ def _order_list(venue: CoinbaseVenue, request: Request, _name: str) -> dict[str,
     products = {*request.query.get("product_ids", ()), *request.query.get("product_id", ())}
     ids = set(request.query.get("order_ids", ()))
     side = _one(request, "order_side")
-    rows = [_order_row(venue, placed) for placed in _orders(venue) if begin <= placed.placed_at < end]
+    listed = [] if venue.unlisted else _orders(venue)
+    rows = [_order_row(venue, placed) for placed in listed if begin <= placed.placed_at < end]
     rows = [
         row
         for row in rows

@@ -205,6 +205,8 @@ class KrakenVenue:
         """Further balances by Kraken's code of the asset, such as `{"XBT.F": "0.5", "KFEE": "12"}`."""
         self.statuses: dict[str, str] = {}
         """The status of a pair by symbol, where it is not `online`."""
+        self.unlisted = False
+        """Whether no order is listed, open or closed, while trades are, and each order is shown to who has its id."""
         self.budget: Budget | None = None
         """Limits the private requests of all keys together; None: as many as there come."""
         self._keys = {key.key: key for key in keys}
@@ -566,15 +568,19 @@ def _orders(venue: KrakenVenue) -> list[paper.Placed]:
     return paper.placed_orders(venue.venue)[::-1]
 
 
+def _listed(venue: KrakenVenue) -> list[paper.Placed]:
+    return [] if venue.unlisted else _orders(venue)
+
+
 def _open_orders(venue: KrakenVenue, asked: _Asked) -> dict[str, Any]:
-    found = [one for one in _orders(venue) if one.status in _OPEN and _is_asked_for(one, asked)]
+    found = [one for one in _listed(venue) if one.status in _OPEN and _is_asked_for(one, asked)]
     return {"open": {_txid(one): _order_row(venue, one, asked) for one in found}}
 
 
 def _closed_orders(venue: KrakenVenue, asked: _Asked) -> dict[str, Any]:
     found = [
         one
-        for one in _orders(venue)
+        for one in _listed(venue)
         if one.status not in _OPEN and _is_asked_for(one, asked) and _is_within(one.placed_at, asked)
     ]
     page = _paged(found, asked)

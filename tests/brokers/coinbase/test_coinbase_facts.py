@@ -505,3 +505,13 @@ def test_the_order_list_is_asked_as_the_venue_allows(scripted: Script) -> None:
     assert ["OPEN"] in asked
     assert {status for statuses in asked for status in statuses} == {"OPEN", "PENDING", "QUEUED", "CANCEL_QUEUED"}
     assert all(statuses == ["OPEN"] for statuses in asked if "OPEN" in statuses)
+
+
+def test_what_failed_is_told_without_a_private_name(venue: CoinbaseRehearsal, client: coinbase.Client) -> None:
+    venue.fail("http", on="account", status=503)
+
+    with pytest.raises(BrokerError) as told:
+        coinbase.get_account(client)
+
+    assert type(told.value).__name__ in coinbase.__all__
+    assert "503" in str(told.value)

@@ -95,6 +95,27 @@ def test_c01_took_it_no_reply_is_unknown_and_adopted(gate: Gate, venue: Coinbase
     assert [one.client_order_id for one in venue.orders()] == [wire_id(venue.dialect.portfolio, "first")]
 
 
+def test_c12_an_order_that_shows_only_in_its_fills_is_adopted(gate: Gate, venue: CoinbaseRehearsal) -> None:
+    venue.fail("cut")
+    unknown = gate().submit(buy())
+    venue.dialect.unlisted = True
+
+    (adopted,) = gate().reconcile("main")["main"]
+
+    assert (unknown.status, adopted.status) == (OrderStatus.UNKNOWN, OrderStatus.FILLED)
+    assert (len(venue.orders()), venue.requests()) == (1, 1)
+
+
+def test_facts_that_cannot_be_had_are_told_without_private_names(gate: Gate, venue: CoinbaseRehearsal) -> None:
+    venue.fail("http", on="account", status=503, times=None)
+
+    refused = gate().submit(buy())
+
+    assert "get_account of coinbase failed: CoinbaseError: " in refused.message
+    assert "_" not in refused.message.split("failed: ")[1].split(":")[0]
+    assert venue.requests() == 0
+
+
 def test_c01_an_unknown_buy_holds_back_others_of_its_market(gate: Gate, venue: CoinbaseRehearsal) -> None:
     executor = gate()
     venue.fail("cut", taken=False)
@@ -168,6 +189,7 @@ def test_c11_an_id_that_the_venue_knows_from_a_lost_ledger_closes_the_account(
 ) -> None:
     """Coinbase answers with the first order and echoes the second: only the order itself tells."""
     gate().submit(buy())
+    venue.dialect.unlisted = True  # otherwise the gate sees that the id is used, and does not send it
     without_memory = gate(folder=tmp_path / "elsewhere")
 
     decision = without_memory.submit(buy(spend="120"))

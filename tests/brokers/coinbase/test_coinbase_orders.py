@@ -327,6 +327,37 @@ def test_c06_a_reason_on_the_list_is_a_rejection(
 
 
 @pytest.mark.parametrize(
+    ("answer", "code", "message"),
+    [
+        (refused(error="INSUFFICIENT_FUND"), "INSUFFICIENT_FUND", None),
+        (refused(error="INSUFFICIENT_FUND", error_details="INSUFFICIENT_FUND"), "INSUFFICIENT_FUND", None),
+        ((400, "INVALID_ARGUMENT", "INVALID_ARGUMENT"), "INVALID_ARGUMENT", None),
+        ((400, "INVALID_ARGUMENT", "no such side"), "INVALID_ARGUMENT", "no such side"),
+        (Reply(b"Unauthorized", 401), "HTTP_401", None),
+    ],
+)
+def test_a_rejections_message_is_what_the_venue_says_beyond_its_code(
+    scripted: Script, order: Make, answer: object, code: str, message: str | None
+) -> None:
+    client, _ = scripted({"/orders": answer})
+
+    receipt = coinbase.place_order(client, order())
+
+    assert (receipt.status, receipt.code, receipt.message) == (OrderStatus.REJECTED, code, message)
+
+
+@pytest.mark.parametrize("said", ["", "INSUFFICIENT_FUND", None])
+def test_an_order_that_was_failed_later_tells_its_code_once(scripted: Script, order: Make, said: str | None) -> None:
+    shown = row(order(), status="FAILED", filled_size="0", reject_reason="INSUFFICIENT_FUND", reject_message=said)
+    client, _ = scripted({"/orders/historical/batch": listing(shown), "/orders/historical/o-1": {"order": shown}})
+
+    found = coinbase.find_order(client, order())
+
+    assert found is not None
+    assert (found.code, found.message) == ("INSUFFICIENT_FUND", "Coinbase took the order and then failed it")
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         refused(error=UNKNOWN),
@@ -574,6 +605,27 @@ def test_c12_an_order_that_only_its_fills_show_is_found(scripted: Script, order:
     assert found is not None
     assert (found.order_id, found.status) == ("o-1", OrderStatus.FILLED)
     assert [one for one in server.requests() if one.path.endswith("o-9")] == [], "what is known is not read again"
+
+
+def test_c12_a_fill_whose_order_cannot_be_read_is_no_absence(scripted: Script, order: Make) -> None:
+    fills = {"fills": [{"order_id": "o-2"}], "cursor": ""}
+    client, _ = scripted({"/orders/historical/batch": listing(), "/orders/historical/fills": fills})
+
+    with pytest.raises(coinbase.CoinbaseError, match="404"):
+        coinbase.find_order(client, order())
+
+
+def test_c12_an_order_that_the_venue_lists_nowhere_is_found_by_its_fills(
+    venue: CoinbaseRehearsal, client: coinbase.Client, order: Make
+) -> None:
+    coinbase.place_order(client, order(client_order_id="another"))
+    coinbase.place_order(client, order())
+    venue.dialect.unlisted = True
+
+    found = coinbase.find_order(client, order())
+
+    assert found is not None
+    assert (found.status, found.order_id) == (OrderStatus.FILLED, venue.orders()[1].order_id)
 
 
 def test_c12_an_order_that_only_the_open_ones_show_is_found(scripted: Script, resting: Make) -> None:

@@ -53,6 +53,7 @@ class Scripted:
             "BalanceEx": {},
             "OpenOrders": {"open": {}},
             "ClosedOrders": {"closed": {}, "count": 0},
+            "TradesHistory": {"trades": {}, "count": 0},
         }
         self.by_request: dict[str, Callable[[Request], Any]] = {}
 

@@ -68,6 +68,7 @@ def test_the_profile_says_what_the_venue_promises() -> None:
         IdPromise.UNIQUE_WHILE_OPEN,
         Absence.LOOKUP,
     )
+    assert "traded" in profile.rests_on
     assert "documented" in profile.rests_on
     assert "inferred" in profile.rests_on
 
@@ -99,6 +100,19 @@ def test_facts_serve_for_as_long_as_a_starters_budget_needs(kraken: KrakenRehear
 
     private = [one for one in kraken.server.requests()[before:] if "/private/" in one.path]
     assert len(private) / broker.broker_profile().facts_every <= Decimal("0.34")
+
+
+def test_absence_is_proved_within_a_starters_budget(kraken: KrakenRehearsal, client: broker.Client) -> None:
+    """Though something else traded meanwhile, which each look has to read, and with room for facts afterwards."""
+    broker.place_order(client, an_order())
+    kraken.dialect.budget = Budget()
+    lost = an_order()
+
+    looks = [broker.find_order(client, lost) for _ in range(broker.broker_profile().absence_looks)]
+    broker.get_account(client)
+
+    assert looks == [None, None]
+    assert kraken.dialect.budget.spent <= 13
 
 
 # ------------------------------------------------------------------------------------------------------- the account
@@ -213,7 +227,7 @@ def test_letters_are_not_cut_off_names(spoken: broker.Client, scripted: Scripted
         {"ZUSD": {"hold_trade": "1"}},
         {"ZUSD": "1"},
         {"ZUSD": balance("nan")},
-        {"ZUSD": balance("-1")},
+        {"ZUSD": balance("1", "-1")},
         {"ZUSD": balance("1e3")},
         {"ZUSD": {"balance": 0.5, "hold_trade": None}},
         [],
@@ -230,6 +244,28 @@ def test_balances_that_are_delivered_by_half_are_no_account(
         broker.get_account(spoken)
 
 
+def test_a_balance_below_zero_is_no_account_and_is_told_in_words(spoken: broker.Client, scripted: Scripted) -> None:
+    scripted.answers["BalanceEx"] = {"XXBT": balance("1"), "ZGBP": balance("-0.0001")}
+
+    with pytest.raises(BrokerError) as told:
+        broker.get_account(spoken)
+
+    assert str(told.value).startswith("Kraken shows a balance of -0.0001 ZGBP, which is below zero")
+    assert "settle it at Kraken" in str(told.value)
+
+
+def test_an_open_order_in_a_market_without_a_table_is_no_account_and_is_told_in_words(
+    spoken: broker.Client, scripted: Scripted
+) -> None:
+    scripted.answers["OpenOrders"] = {"open": {"OGONE1-BBBBB-CCCCCC": row(descr={"pair": "GONEUSD"})}}
+
+    with pytest.raises(BrokerError) as told:
+        broker.get_account(spoken)
+
+    assert str(told.value).startswith("Kraken shows the order OGONE1-BBBBB-CCCCCC in GONEUSD, a market that is not in")
+    assert "cancel it at Kraken" in str(told.value)
+
+
 @pytest.mark.parametrize(
     "half",
     [
@@ -237,7 +273,6 @@ def test_balances_that_are_delivered_by_half_are_no_account(
         {"open": []},
         {"open": {"O1": row(vol=None)}},
         {"open": {"O1": {}}},
-        {"open": {"O1": row(descr={"pair": "NOBODYKNOWS"})}},
         {"open": {"O1": row(descr={"type": "short"})}},
         {"open": {"O1": row(vol_exec="0.003")}},
         {"open": {"O1": row(cl_ord_id=7)}},
@@ -303,6 +338,15 @@ def test_a_market_without_a_book_has_no_price(spoken: broker.Client, scripted: S
     scripted.answers["Ticker"] = {"XXBTZUSD": empty}
 
     assert broker.get_prices(spoken, ["BTC-USD", "ETH-USD"]) == []
+
+
+def test_a_market_that_stays_unknown_is_told_without_a_private_name(spoken: broker.Client, scripted: Scripted) -> None:
+    scripted.answers["Ticker"] = said(None, "EQuery:Unknown asset pair")
+
+    with pytest.raises(BrokerError) as told:
+        broker.get_prices(spoken, ["BTC-USD"])
+
+    assert type(told.value).__name__ in broker.__all__
 
 
 def test_a_market_that_vanished_is_left_out_and_the_others_are_not(spoken: broker.Client, scripted: Scripted) -> None:
@@ -521,7 +565,7 @@ def test_pages_without_an_end_are_not_read_for_ever(spoken: broker.Client, scrip
 
     scripted.by_request["ClosedOrders"] = page
 
-    with pytest.raises(BrokerError, match="closed orders"):
+    with pytest.raises(BrokerError, match="rows of ClosedOrders"):
         broker.list_orders(spoken, 0.0)
 
 
@@ -596,7 +640,7 @@ def test_the_venue_that_is_rehearsed_on_tells_all_that_was_recorded(
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("EAPI:Rate limit exceeded", 10),
+        ("EAPI:Rate limit exceeded", 30),
         ("EGeneral:Temporary lockout", 180),
         ("EService: Throttled:1", 1),
         ("EService: Throttled:never", 1),

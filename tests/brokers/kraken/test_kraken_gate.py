@@ -108,6 +108,35 @@ def test_c01_took_it_no_reply_and_c02_never_arrived_are_both_settled(
     assert kraken.requests() == 1
 
 
+def test_c12_blind_lookups_an_order_that_shows_only_in_the_trades_is_filled_and_nothing_is_free(
+    gate: Callable[..., Executor], kraken: KrakenRehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = MovedClock()
+
+    @hookimpl
+    def get_time(client: object) -> float:
+        return clock.now()
+
+    monkeypatch.setattr(broker, "get_time", get_time)
+    kraken.fail("cut")
+    assert gate(clock=clock).submit(Order.buy("BTC-USD", spend="75", client_order_id="first")).status == "unknown"
+    kraken.dialect.unlisted = True
+    clock.ahead += 60
+
+    (settled,) = gate(clock=clock).reconcile("main")["main"]
+
+    assert settled.status is OrderStatus.FILLED
+    assert (len(kraken.orders()), kraken.requests()) == (1, 1)
+
+
+def test_a_rejection_tells_the_venues_reason_once(gate: Callable[..., Executor], kraken: KrakenRehearsal) -> None:
+    kraken.fail("error", on="place", text="EOrder:Insufficient funds", taken=False)
+
+    decision = gate().submit(Order.buy("BTC-USD", spend="75"))
+
+    assert decision.message == "Rejected by the venue: EOrder:Insufficient funds."
+
+
 def test_g08_over_powered_key_buys_nothing_and_still_sells(tmp_path: Path) -> None:
     with rehearsal(tmp_path / "venue", permissions=("view", "trade", "withdraw")) as venue:
         account = {"broker": "kraken", "kraken": dict(venue.settings)}

@@ -276,8 +276,16 @@ def test_c06_status_sweep_definite_refusals_are_rejected(spoken: broker.Client, 
 
     receipt = broker.place_order(spoken, order)
 
-    assert (receipt.status, receipt.code, receipt.message) == (OrderStatus.REJECTED, text, text)
+    assert (receipt.status, receipt.code, receipt.message) == (OrderStatus.REJECTED, text, None)
     assert receipt.client_order_id == order.client_order_id
+
+
+def test_a_rejection_for_two_reasons_tells_each_once(spoken: broker.Client, scripted: Scripted) -> None:
+    scripted.answers["AddOrder"] = said(None, "EOrder:Insufficient funds", "EOrder:Cost minimum not met")
+
+    receipt = broker.place_order(spoken, an_order())
+
+    assert (receipt.code, receipt.message) == ("EOrder:Insufficient funds", "EOrder:Cost minimum not met")
 
 
 @pytest.mark.parametrize(
@@ -632,6 +640,175 @@ def test_c12_blind_lookups_an_order_that_closes_between_two_questions_is_found(
 
     assert receipt is not None
     assert receipt.status is OrderStatus.FILLED
+
+
+def trade(txid: str, **more: Any) -> dict[str, Any]:
+    return {"ordertxid": txid, "pair": "XXBTZUSD", "type": "buy", "time": CLOCK.now(), "vol": "0.0004", **more}
+
+
+def traded(scripted: Scripted, *txids: str) -> None:
+    """The venue lists no orders, and these trades, on pages of fifty."""
+    rows = [(f"T{number}", trade(txid)) for number, txid in enumerate(txids)]
+
+    def page(request: Request) -> Any:
+        offset = int(parse_qs(request.body.decode()).get("ofs", ["0"])[0])
+        return {"trades": dict(rows[offset : offset + 50]), "count": len(rows)}
+
+    scripted.by_request["TradesHistory"] = page
+
+
+def shown(scripted: Scripted, **orders: dict[str, Any]) -> None:
+    """What the venue shows to who asks by its own ids: these, and orders of nobody's."""
+
+    def rows(request: Request) -> Any:
+        asked = parse_qs(request.body.decode())["txid"][0].split(",")
+        assert len(asked) <= 50
+        return {txid: orders.get(txid, row(status="closed")) for txid in asked}
+
+    scripted.by_request["QueryOrders"] = rows
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_c12_blind_lookups_an_order_that_shows_only_in_the_trades_is_found(
+    kraken: KrakenRehearsal, client: broker.Client, side: Side
+) -> None:
+    order = an_order() if side is Side.BUY else an_order(amount="0.001", side=side)
+    broker.place_order(client, an_order(spend="30"))
+    kraken.fail("cut")
+    with pytest.raises(BrokerError):
+        broker.place_order(client, order)
+    kraken.dialect.unlisted = True
+
+    found = broker.find_order(client, order)
+
+    assert found is not None
+    known = kraken.orders()[1]
+    assert (found.status, found.order_id, found.side) == (OrderStatus.FILLED, known.order_id, side)
+    assert (found.client_order_id, found.filled_value) == (order.client_order_id, known.filled_value)
+    assert broker.find_order(client, an_order()) is None
+    assert kraken.requests() == 2
+
+
+def test_c12_blind_lookups_all_pages_of_trades_are_read_and_their_orders_by_fifties(
+    spoken: broker.Client, scripted: Scripted, server: Loopback
+) -> None:
+    order = an_order(send_by=1_775_521_739.0)
+    traded(scripted, *(f"O{number:03}" for number in range(119)), "OLAST", "O000", "OLAST")
+    shown(scripted, OLAST=row(status="closed", cl_ord_id=order.client_order_id.replace("-", "")))
+
+    found = broker.find_order(spoken, order)
+
+    assert found is not None
+    assert found.order_id == "OLAST"
+    pages = sent_to(server, "TradesHistory")
+    assert [one.get("ofs") for one in pages] == [None, "50", "100"]
+    assert {one["start"] for one in pages} == {"1775521139"}
+    assert [len(one["txid"].split(",")) for one in sent_to(server, "QueryOrders")] == [50, 50, 20]
+
+
+def test_orders_that_traded_in_other_markets_are_not_read(
+    spoken: broker.Client, scripted: Scripted, server: Loopback
+) -> None:
+    """An order that is not there is looked for until it is certain, so what a look costs counts."""
+    trades = {"T1": trade("OETH", pair="XETHZUSD"), "T2": trade("ONEW", pair="YOUNGUSD"), "T3": trade("OBTC")}
+    scripted.answers["TradesHistory"] = {"trades": trades, "count": 3}
+    shown(scripted)
+
+    assert broker.find_order(spoken, an_order()) is None
+    assert [one["txid"] for one in sent_to(server, "QueryOrders")] == ["OBTC,ONEW"]
+
+
+def test_d08_clock_that_was_ahead_of_the_venues_hides_no_trade(tmp_path: Any) -> None:
+    with rehearsal(tmp_path, clock_ahead=-3600.0) as venue:
+        client, order = connected(venue.settings), an_order(amount="0.001", side=Side.SELL)
+        broker.place_order(client, order)
+        venue.dialect.unlisted = True
+
+        found = broker.find_order(client, order)
+
+    assert found is not None
+    assert found.status is OrderStatus.FILLED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"O2": row(status="closed")},
+        {"O1": None},
+        {"O1": row(status="closed", cl_ord_id=7)},
+        said(None, "EOrder:Invalid order"),
+        said(None, "EGeneral:Permission denied"),
+    ],
+)
+def test_c12_blind_lookups_a_trade_whose_order_cannot_be_read_is_no_absence(
+    spoken: broker.Client, scripted: Scripted, answer: Any
+) -> None:
+    traded(scripted, "O1")
+    scripted.answers["QueryOrders"] = answer
+
+    with pytest.raises(BrokerError):
+        broker.find_order(spoken, an_order())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"trades": {}},
+        {"trades": [], "count": 0},
+        {"trades": {}, "count": 1},
+        {"trades": {"T1": trade("O1")}, "count": 2},
+        {"trades": {"T1": trade("")}, "count": 1},
+        {"trades": {"T1": {}}, "count": 1},
+        {"trades": {"T1": None}, "count": 1},
+        said(None, "EGeneral:Permission denied"),
+        said(None, "EAPI:Rate limit exceeded"),
+    ],
+)
+def test_c12_blind_lookups_trades_that_are_delivered_by_half_are_no_absence(
+    spoken: broker.Client, scripted: Scripted, answer: Any
+) -> None:
+    scripted.answers["TradesHistory"] = answer
+    shown(scripted)
+
+    with pytest.raises(BrokerError):
+        broker.find_order(spoken, an_order())
+
+
+def test_c12_blind_lookups_two_orders_of_one_id_among_the_trades_are_not_chosen_between(
+    spoken: broker.Client, scripted: Scripted
+) -> None:
+    order = an_order()
+    traded(scripted, "O1", "O2")
+    shown(scripted, **dict.fromkeys(("O1", "O2"), row(status="closed", cl_ord_id=order.client_order_id)))
+
+    with pytest.raises(BrokerError, match="2 orders"):
+        broker.find_order(spoken, order)
+
+
+def test_trades_are_asked_for_only_where_no_listing_has_the_order(
+    kraken: KrakenRehearsal, client: broker.Client
+) -> None:
+    broker.get_market(client, "BTC-USD")
+    order = an_order()
+
+    broker.place_order(client, order)
+    broker.find_order(client, order)
+    kraken.fail("hidden", on="find", times=None)
+    broker.place_order(client, an_order())
+    broker.find_order(client, an_order(send_by=0.0))
+
+    assert sent_to(kraken.server, "TradesHistory") == []
+
+
+def test_c12_a_cancel_of_what_shows_only_in_the_trades_tells_its_fills(
+    kraken: KrakenRehearsal, client: broker.Client
+) -> None:
+    order = an_order()
+    broker.place_order(client, order)
+    kraken.dialect.unlisted = True
+
+    assert broker.cancel_order(client, order).status is OrderStatus.FILLED
 
 
 def test_c13_fill_chaos_a_partial_fill_keeps_its_figures_through_a_cancel(

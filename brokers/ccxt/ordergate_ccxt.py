@@ -374,7 +374,7 @@ class Client:
         line = self._take()
         try:
             try:
-                self._load_markets(line, fresh=False)
+                self._load_markets(line, for_order=True)
             except BrokerError as error:
                 raise NotSent(f"the markets could not be loaded: {error}") from None
             line.send = _Send(order=order, venue=self.venue, clock=self.clock)
@@ -428,12 +428,15 @@ class Client:
         line.status, line.body, line.retry_after = 0, "", ""
         return line
 
-    def _load_markets(self, line: _Line, *, fresh: bool) -> None:
+    def _load_markets(self, line: _Line, *, fresh: bool = False, for_order: bool = False) -> None:
         """Markets are loaded once for all lines, and again only for the question about a market: no order and no exit
-        waits for a reload.
+        waits for a reload. One that comes first needs no currencies, which name balances.
         """
         with self._loading:
             kept = self._loaded[0] if self._loaded else None
+        if kept is None and for_order:
+            _share(self._with_markets(currencies=False), line.exchange)
+            return
         now = self.clock.monotonic()
         if kept is None or (fresh and now - kept[0] > _MARKETS_LAST):
             kept = now, self._with_markets()
@@ -442,12 +445,13 @@ class Client:
         if line.exchange.markets is not kept[1].markets:
             _share(kept[1], line.exchange)
 
-    def _with_markets(self) -> Any:
+    def _with_markets(self, *, currencies: bool = True) -> Any:
         """An SDK object that has the markets, and is used for nothing else: no call changes what another one reads.
 
         It has no key, because with one ccxt asks for more than markets, such as fees, and is lost without the answer.
         """
         line = _new_line(evolve(self, keys={}))
+        line.exchange.has = {**line.exchange.has, **({} if currencies else {"fetchCurrencies": False})}
         try:
             line.exchange.load_markets(True)
             for market in line.exchange.markets.values():

@@ -204,6 +204,19 @@ def test_an_exit_does_not_wait_for_the_accounts_fees(venue: Any, client: broker.
     assert broker.place_order(client, order(venue, "sell", amount="0.001")).status is OrderStatus.FILLED
 
 
+@pytest.mark.parametrize(("name", "path"), [("kraken", "/Assets"), ("coinbase", "/v2/currencies")])
+def test_an_exit_does_not_wait_for_the_names_of_currencies(
+    venue: Any, client: broker.Client, order: Made, edited: Callable[..., None], path: str
+) -> None:
+    edited(venue, path, lambda told: told.clear())
+    with pytest.raises(BrokerError):
+        broker.get_account(client)
+    receipt = broker.place_order(client, order(venue, "sell", amount="0.001"))
+    assert (receipt.status, receipt.filled_amount) == (OrderStatus.FILLED, Decimal("0.001"))
+    with pytest.raises(BrokerError):  # without them a balance could go by another name
+        broker.get_account(client)
+
+
 def test_markets_are_asked_for_without_the_key(venue: Any, client: broker.Client) -> None:
     broker.get_market(client, venue.symbol)
     signs = {"api-key", "authorization", "x-mbx-apikey"}

@@ -157,6 +157,7 @@ _TURN: Final = 1.5  # for the request before this one; then it is overtaken, and
 _QUICK: Final = 0.8  # for what may fail: the time before an order, and a look at what an accepted one came to
 _NAMES_FOR: Final = 3600.0  # venues announce new markets, steps and limits days ahead
 _CLOCK_FOR: Final = 3600.0
+_KEY_FOR: Final = 30.0
 _STEP: Final = 0.5  # by which the wall clock may leave the monotonic one before it counts as having been set
 
 # The `deadline` of an order must be 2 to 60 s ahead when it arrives. Kraken tells its time in whole seconds, so half
@@ -362,7 +363,7 @@ def get_fees(client: Client, symbol: str) -> list[Figure]:
 @hookimpl
 def get_permissions(client: Client) -> list[str]:
     """In the gate's words; Kraken's own words where the gate has none for them."""
-    info = _private(client, "GetApiKeyInfo")
+    info = _key_info(client)
     with _reading("GetApiKeyInfo"):
         if not isinstance(info["permissions"], list):
             raise TypeError("its permissions are no list")
@@ -753,12 +754,20 @@ def _permission(word: str) -> str:
 def _identity(client: Client) -> str:
     """The fingerprint of the account's own number, which all of its keys share; of the key where Kraken tells none."""
     if client.identity is None:
-        info = _private(client, "GetApiKeyInfo")
+        info = _key_info(client)
         with _reading("GetApiKeyInfo"):
-            number = info.get("iban")
+            number: Any = info.get("iban")
             named = isinstance(number, str) and number
             client.identity = f"kraken-account-{_print(number)}" if named else f"kraken-key-{_print(client.key)}"
     return client.identity
+
+
+def _key_info(client: Client) -> Mapping[str, Any]:
+    """What Kraken says of the key. Whose it is and what it may do are asked one after the other: one request does."""
+    now = client.clock.monotonic()
+    if client.key_info is None or now - client.key_info[0] > _KEY_FOR:
+        client.key_info = now, _private(client, "GetApiKeyInfo")
+    return client.key_info[1]
 
 
 def _print(secret: str) -> str:
@@ -858,6 +867,7 @@ class Client:
     count_flexible: bool
     clock: Clock = field(factory=SystemClock)
     identity: str | None = None
+    key_info: tuple[float, Mapping[str, Any]] | None = None
     names: _Names | None = None
     ahead: _Ahead | None = None
 

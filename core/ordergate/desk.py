@@ -401,8 +401,8 @@ class Desk:
         day = self.clock.now() - _DAY
         try:
             receipts = broker.list_orders(day) or ()
-            self._remember(ledger, broker.account, receipts)
-            if bound > day:  # what was there before this ledger knew the account is no news
+            # What was there before this ledger knew the account is no news; without any it need not be told apart.
+            if self._remember(ledger, broker.account, receipts) and bound > day:
                 receipts = broker.list_orders(bound) or ()
         except BrokerError:
             # What is still open was looked at with the facts; for the rest the next buy asks again.
@@ -411,12 +411,14 @@ class Desk:
         seen = {str(one.order_id): (one.client_order_id, f"{one.side} {one.symbol}") for one in receipts}
         self._report_foreign(broker.account, seen)
 
-    def _remember(self, ledger: Ledger, account: str, receipts: Iterable[Receipt]) -> None:
-        """Ids on the wire that the venue has and the ledger does not know: a lost ledger, or one restored from a
-        backup, leaves such orders behind, and their ids must not be sent again.
+    def _remember(self, ledger: Ledger, account: str, receipts: Iterable[Receipt]) -> bool:
+        """Keep the ids on the wire that the venue has and the ledger does not know; False when there are none.
+
+        A lost ledger, or one restored from a backup, leaves such orders behind, and their ids must not be sent again.
         """
-        there = {one.client_order_id for one in receipts if one.client_order_id}
-        self._left_behind[account] = there - ledger.known_wire_ids(account, tuple(there))
+        there = {one.client_order_id for one in receipts}
+        self._left_behind[account] = there - ledger.known_wire_ids(account, tuple(filter(None, there)))
+        return bool(self._left_behind[account])
 
     def left_behind(self, account: str, on_wire: str) -> bool:
         """Whether the venue already has an order with this id on the wire that the ledger knows nothing of."""

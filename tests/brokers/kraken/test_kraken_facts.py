@@ -503,6 +503,13 @@ def test_g08_rights_in_other_words_are_read_for_what_must_not_be_there(
     assert ("trade" in told) is bool(rights and "query-funds" not in rights)
 
 
+def test_whose_the_key_is_and_what_it_may_is_one_question(kraken: KrakenRehearsal, client: broker.Client) -> None:
+    broker.get_account(client)
+    broker.get_permissions(client)
+
+    assert kraken.server.count("permissions") == 1
+
+
 @pytest.mark.parametrize("half", [{}, {"permissions": "withdraw-funds"}, {"permissions": [["withdraw-funds"]]}])
 def test_rights_that_are_delivered_by_half_are_none(spoken: broker.Client, scripted: Scripted, half: object) -> None:
     scripted.answers["GetApiKeyInfo"] = half

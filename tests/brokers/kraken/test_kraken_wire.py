@@ -177,7 +177,7 @@ import ordergate_kraken as broker
 broker._asked.__kwdefaults__["turn"] = 30.0
 client = broker.connect(broker.Settings(key_file=Path(sys.argv[1]), base_url=sys.argv[2]))
 for _ in range(5):
-    broker.get_permissions(client)
+    broker._private(client, "BalanceEx")
 """
 
 

@@ -63,6 +63,10 @@ _ANSWERS_WITHIN: Final = 8.0  # seconds ccxt waits for a connection, and for eac
 _TURN_WITHIN: Final = 3.0  # seconds a call waits for its turn where an exchange wants rising nonces
 _MARKETS_LAST: Final = 60.0  # seconds; the gate asks for a market once an hour, and for several in a row
 _LEAVE_ALONE: Final = 15.0  # seconds, where an exchange that is asked too often does not say for how long
+_LEAVE_ALONE_MOST: Final = 3600.0
+_CLOCK_FOR: Final = 3600.0  # seconds for which a clock that was measured is trusted
+_QUICK: Final = 800  # milliseconds for a look at it, which must not hold up an exit
+_STEP: Final = 0.5  # seconds by which the wall clock may leave the monotonic one before it counts as having been set
 _IDLE: Final = 4  # SDK objects kept for the next calls
 _SHOWN: Final = 300  # characters of a venue's answer that an error repeats
 
@@ -95,12 +99,18 @@ def _with_scheme(value: str) -> str:
 
 
 def _address(_: object, attribute: Attribute[str], value: str) -> None:
-    parts = urlsplit(value)
-    if not value or (parts.scheme == "https" and parts.hostname and not parts.path.strip("/")):
-        return
-    if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"):
-        return
     fix = "give https://HOST without a path; plain http serves for a venue on this machine alone"
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError where it is none
+    except ValueError:
+        raise InputError(attribute.name, value, fix) from None
+    # What parsers read differently, or requests would take for a password, is no address.
+    odd = any(mark in value for mark in "@?#\\")
+    if not value or (not odd and parts.scheme == "https" and parts.hostname and not parts.path.strip("/")):
+        return
+    if not odd and parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"):
+        return
     raise InputError(attribute.name, value, fix)
 
 
@@ -109,23 +119,29 @@ class Settings:
     """`[accounts.NAME.ccxt]`. There is no way to hand options to ccxt: they could turn protections off."""
 
     exchange: str = field(
-        validator=_known, metadata={"help": "ccxt's name of the exchange, such as kraken or binance."}
+        validator=_known,
+        metadata={"help": "ccxt's name of the exchange, such as kraken or binance.", "example": "kraken"},
     )
     key_file: Path = field(
         converter=Path,
         metadata={
             "help": "File of mode 0600: line 1 the key, line 2 the secret, line 3 a passphrase or user id where the "
-            "exchange has one; or the JSON file Coinbase gives."
+            "exchange has one; or the JSON file Coinbase gives.",
+            "example": "exchange.key",
         },
     )
     base_url: str = field(
         default="",
         converter=_with_scheme,
         validator=_address,
-        metadata={"help": "Another address of the exchange, such as its sandbox; not set, the one ccxt knows."},
+        metadata={
+            "help": "Another address of the exchange, such as its sandbox; not set, the one ccxt knows.",
+            "example": "http://127.0.0.1:8080",
+        },
     )
     ca_file: Path | None = field(
-        default=None, metadata={"help": "Certificates to trust instead of the usual ones, for that address."}
+        default=None,
+        metadata={"help": "Certificates to trust instead of the usual ones, for that address.", "example": "ca.pem"},
     )
 
 
@@ -344,6 +360,10 @@ class Client:
     _loaded: list[tuple[float, Any]] = field(factory=list, init=False, repr=False)
     _identity: list[str] = field(factory=list, init=False, repr=False)
     _numbers: deque[int] = field(factory=lambda: deque(maxlen=1), init=False, repr=False)
+    _ahead: list[tuple[float, float, float]] = field(factory=list, init=False, repr=False)
+    """By how many seconds the exchange's clock is ahead of the monotonic one, when that was measured there, and how far
+    the wall clock was ahead of it then.
+    """
     _loading: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     def identity(self, line: _Line) -> str:
@@ -361,6 +381,7 @@ class Client:
         """
         line = self._take()
         try:
+            self._keep_time(line)
             self._load_markets(line, fresh=fresh)
             yield line
         except (self.sdk.BaseError, *_ODD) as error:
@@ -374,6 +395,7 @@ class Client:
         line = self._take()
         try:
             try:
+                self._keep_time(line)
                 self._load_markets(line, for_order=True)
             except BrokerError as error:
                 raise NotSent(f"the markets could not be loaded: {error}") from None
@@ -383,6 +405,32 @@ class Client:
         finally:
             line.send = None
             self._idle.append(line)
+
+    def time_there(self) -> float:
+        """The exchange's time, by which its deadlines run out; this machine's where it could not be measured."""
+        return self.clock.monotonic() + self._ahead[0][0] if self._ahead else self.clock.now()
+
+    def _keep_time(self, line: _Line) -> None:
+        """Measure the exchange's clock where orders carry its time: an exit goes also by a clock that is off."""
+        if not self.venue.goes_by_time:
+            return
+        now = self.clock.monotonic()
+        apart = self.clock.now() - now
+        kept = self._ahead[0] if self._ahead else None
+        if kept is None or now - kept[1] > _CLOCK_FOR or abs(apart - kept[2]) >= _STEP:
+            line.exchange.timeout = _QUICK
+            try:
+                there = float(line.exchange.fetch_time()) / 1000
+                there += 0.5 if there.is_integer() else 0.0
+                heard = self.clock.monotonic()
+                self._ahead[:] = [(there - (now + heard) / 2, heard, self.clock.now() - heard)]
+            except (self.sdk.BaseError, BrokerError, *_ODD):
+                if kept is not None and abs(apart - kept[2]) >= _STEP:
+                    self._ahead.clear()  # this machine's own clock will have to do
+            finally:
+                line.exchange.timeout = int(_ANSWERS_WITHIN * 1000)
+                line.status, line.body, line.retry_after = 0, "", ""
+        line.exchange.options["timeDifference"] = int((self.clock.now() - self.time_there()) * 1000)
 
     def told(self, line: _Line, error: Exception) -> str:
         """What went wrong, without addresses and headers: they hold keys and signatures."""
@@ -398,8 +446,9 @@ class Client:
     def failed(self, line: _Line, error: Exception) -> BrokerError:
         text = self.told(line, error)
         if isinstance(error, self.sdk.RateLimitExceeded | self.sdk.DDoSProtection):
-            wait = float(line.retry_after) if line.retry_after.isdigit() else _LEAVE_ALONE
-            return RateLimited(wait, text)
+            after = line.retry_after
+            wait = float(after) if after.isascii() and after.isdigit() and len(after) < 8 else _LEAVE_ALONE
+            return RateLimited(min(wait, _LEAVE_ALONE_MOST), text)
         return BrokerError(text)
 
     def masked(self, text: str) -> str:
@@ -695,7 +744,9 @@ def _create(client: Client, exchange: Any, order: VenueOrder) -> Any:
     name = _theirs(order.symbol)
     if name not in exchange.markets:
         raise NotSent(f"{exchange.id} has no market {order.symbol}")
-    params = {venue.id_param: venue.on_wire(order.client_order_id), **venue.lasts_until(order, client.clock.now())}
+    there = client.time_there()
+    left = order.send_by - max(client.clock.now(), there)  # this machine's clock may have been set back since
+    params = {venue.id_param: venue.on_wire(order.client_order_id), **venue.lasts_until(left, there)}
     if order.amount is not None:
         limit = None if order.limit is None else plain(order.limit)
         kind = "market" if limit is None else "limit"
@@ -849,7 +900,7 @@ def _no_refusal(status: int, answer: Any) -> tuple[str, str] | None:  # noqa: AR
     return None
 
 
-def _no_deadline(order: VenueOrder, now: float) -> dict[str, object]:  # noqa: ARG001 - the exchange takes none
+def _no_deadline(left: float, there: float) -> dict[str, object]:  # noqa: ARG001 - the exchange takes none
     return {}
 
 
@@ -995,11 +1046,11 @@ _KRAKEN_REFUSES: Final = (
 )
 
 
-def _kraken_deadline(order: VenueOrder, now: float) -> dict[str, object]:
+def _kraken_deadline(left: float, there: float) -> dict[str, object]:
     """The moment after which the engine takes it no more. Kraken wants it 2 to 60 seconds ahead when it arrives, so an
     order that leaves at the last moment needs more than the send-by time.
     """
-    return {"deadline": iso(min(order.send_by + 2.5, now + 59))}
+    return {"deadline": iso(there + min(max(left, 0.0) + 2.5, 59))}
 
 
 def _kraken_identity(exchange: Any) -> str | None:
@@ -1139,12 +1190,11 @@ def _coinbase_refusal(status: int, answer: Any) -> tuple[str, str] | None:
     refused = answer.get("error_response")
     if status != 200 or answer.get("success") is not False or not isinstance(refused, dict):
         return None
-    for name in ("preview_failure_reason", "new_order_failure_reason", "error"):
-        reason = str(refused.get(name) or "")
-        if reason and not reason.startswith("UNKNOWN_"):
-            text = str(refused.get("message") or refused.get("error_details") or reason)
-            return (reason, text) if reason.removeprefix("PREVIEW_") in _COINBASE_REFUSES else None
-    return None
+    names = ("preview_failure_reason", "new_order_failure_reason", "error")
+    told = [reason for name in names if (reason := str(refused.get(name) or "")) and not reason.startswith("UNKNOWN_")]
+    if not told or not all(reason.removeprefix("PREVIEW_") in _COINBASE_REFUSES for reason in told):
+        return None
+    return told[0], str(refused.get("message") or refused.get("error_details") or told[0])
 
 
 _COINBASE_REFUSES_REQUESTS: Final = frozenset(
@@ -1172,7 +1222,13 @@ _COINBASE_REFUSES: Final = frozenset(
 
 def _coinbase_identity(exchange: Any) -> str:
     """The portfolio that the key is bound to."""
-    return str(exchange.v3PrivateGetBrokerageKeyPermissions()["portfolio_uuid"])
+    told = exchange.v3PrivateGetBrokerageKeyPermissions()["portfolio_uuid"]
+    if not isinstance(told, str) or not told:
+        raise BrokerError("coinbase does not say which portfolio the key is bound to")
+    return told
+
+
+_COINBASE_SPOT: Final = frozenset({None, "ACCOUNT_PLATFORM_UNSPECIFIED", "ACCOUNT_PLATFORM_CONSUMER"})
 
 
 def _coinbase_holdings(exchange: Any) -> list[Holding]:
@@ -1186,6 +1242,8 @@ def _coinbase_holdings(exchange: Any) -> list[Holding]:
         free, hold = _decimal(row["available_balance"]["value"]), _decimal((row.get("hold") or {}).get("value"))
         kind = str(row.get("type"))
         usable = row.get("ready") is not False and not any(word in kind for word in ("VAULT", "STAK"))
+        # Money of the derivatives wallets is there, and no spot order can use it.
+        usable = usable and row.get("active") is not False and row.get("platform") in _COINBASE_SPOT
         seen = found.get(code, Holding(currency=code, available=ZERO))
         found[code] = Holding(
             currency=code,
@@ -1224,7 +1282,8 @@ def _coinbase_resting(exchange: Any) -> list[Any]:
 def _coinbase_look(exchange: Any, order: VenueOrder, wire_id: str) -> list[Any]:  # noqa: ARG001 - no search by id
     """The market's orders since shortly before this one."""
     since = {"start_date": _coinbase_begin(order)} if order.send_by > 0 else {}
-    return _coinbase_orders(exchange, product_ids=[exchange.market(_theirs(order.symbol))["id"]], **since)
+    # Not by market: BTC-USD and BTC-USDC share one book, and which of the names a listing goes by is written nowhere.
+    return _coinbase_orders(exchange, **since)
 
 
 def _coinbase_traded(exchange: Any, order: VenueOrder, listed: Collection[str]) -> list[Any]:
@@ -1232,7 +1291,6 @@ def _coinbase_traded(exchange: Any, order: VenueOrder, listed: Collection[str]) 
     fills = _coinbase_pages(
         exchange.v3PrivateGetBrokerageOrdersHistoricalFills,
         "fills",
-        product_ids=[exchange.market(_theirs(order.symbol))["id"]],
         start_sequence_timestamp=_coinbase_begin(order),
     )
     numbers = [number for number in dict.fromkeys(fill["order_id"] for fill in fills) if number not in listed]
@@ -1324,9 +1382,9 @@ _BINANCE_REFUSES: Final = frozenset(
 )
 
 
-def _binance_deadline(order: VenueOrder, now: float) -> dict[str, object]:
+def _binance_deadline(left: float, there: float) -> dict[str, object]:  # noqa: ARG001 - ccxt dates it
     """Milliseconds from the request's timestamp in which it is taken, on its way to the matching engine too."""
-    return {"recvWindow": max(1, min(60_000, int((order.send_by - now) * 1000)))}
+    return {"recvWindow": min(60_000, int(max(left, 2.5) * 1000))}
 
 
 def _binance_identity(exchange: Any) -> str | None:
@@ -1442,7 +1500,10 @@ class Venue:
     options: Mapping[str, object] = field(factory=dict)
     """Of ccxt: spot markets alone, and no question before an order."""
     refusal: Callable[[int, Any], tuple[str, str] | None] = _no_refusal
-    lasts_until: Callable[[VenueOrder, float], dict[str, object]] = _no_deadline
+    lasts_until: Callable[[float, float], dict[str, object]] = _no_deadline
+    """ccxt's parameters for how long an order may be taken, of the seconds left of it and the exchange's time."""
+    goes_by_time: bool = False
+    """Whether an order carries a moment by the exchange's clock, which is then measured."""
     identity: Callable[[Any], str | None] | None = None
     holdings: Callable[[Any], list[Holding]] = _holdings
     resting: Callable[[Any], Iterable[Mapping[str, Any]]] = _resting
@@ -1503,6 +1564,7 @@ VENUES: Final[Mapping[str, Venue]] = {
         rising_nonces=True,
         refusal=_kraken_refusal,
         lasts_until=_kraken_deadline,
+        goes_by_time=True,
         identity=_kraken_identity,
         holdings=_kraken_holdings,
         resting=_kraken_resting,
@@ -1550,6 +1612,7 @@ VENUES: Final[Mapping[str, Venue]] = {
         options={**_SPOT, "fetchCurrencies": False, "warnOnFetchOpenOrdersWithoutSymbol": False},
         refusal=_binance_refusal,
         lasts_until=_binance_deadline,
+        goes_by_time=True,
         identity=_binance_identity,
         holdings=_binance_holdings,
         look=_binance_look,

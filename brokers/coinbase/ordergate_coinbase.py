@@ -77,10 +77,12 @@ _BEFORE: Final = 600.0  # seconds before its send-by time from which on an order
 
 def _host(value: str | None) -> str | None:
     """A host, with a port where it has one. The SDK puts https:// in front of it itself."""
-    if value is None or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?", value, re.ASCII):
+    if value is None:
+        return None
+    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::([0-9]{1,5}))?", value, re.ASCII)
+    if named and int(named[1] or 0) < 65536:
         return value
-    host = re.sub(r"^[a-z]+://", "", value).split("/")[0]
-    raise InputError("base_url", value, f"name the host alone, as in {host or 'api.coinbase.com'}; it is always https")
+    raise InputError("base_url", value, "name host and port alone, as in 127.0.0.1:8443; it is always https")
 
 
 @frozen(kw_only=True)
@@ -89,17 +91,26 @@ class Settings:
 
     key_file: Path = field(
         converter=Path,
-        metadata={"help": "The JSON file that Coinbase issues with an API key, with mode 0600."},
+        metadata={
+            "help": "The JSON file that Coinbase issues with an API key, with mode 0600.",
+            "example": "coinbase-key.json",
+        },
     )
     base_url: str | None = field(
         default=None,
         converter=_host,
-        metadata={"help": "HOST or HOST:PORT, always reached over https; not set, Coinbase itself."},
+        metadata={
+            "help": "HOST or HOST:PORT, always reached over https; not set, Coinbase itself.",
+            "example": "127.0.0.1:8443",
+        },
     )
     ca_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata={"help": "File of certificates to trust in place of the usual ones, for a rehearsal or a proxy."},
+        metadata={
+            "help": "File of certificates to trust in place of the usual ones, for a rehearsal or a proxy.",
+            "example": "ca.pem",
+        },
     )
 
 
@@ -285,16 +296,15 @@ def find_order(client: Client, order: VenueOrder) -> Receipt | None:
 
     Coinbase cannot be asked for a client order id. An order without a date was found resting, and is looked for there.
     """
-    resting = _open_rows(client, order.symbol)
+    # Not by market: BTC-USD and BTC-USDC share one book, and which of the names a listing goes by is written nowhere.
+    resting = _open_rows(client)
     if order.send_by <= 0:
         found = _with_id(resting, order)
     else:
         since = iso(max(0.0, order.send_by - _BEFORE))
-        listed = _pages(
-            client, _HISTORY, "orders", {"product_ids": [order.symbol], "start_date": since, "limit": _PAGE}
-        )
+        listed = _pages(client, _HISTORY, "orders", {"start_date": since, "limit": _PAGE})
         rows = [*listed, *resting]
-        found = _with_id(rows, order) or _with_id(_rows_of_fills(client, order.symbol, since, rows), order)
+        found = _with_id(rows, order) or _with_id(_rows_of_fills(client, since, rows), order)
     if found is None:
         return None
     return _order(client, _path_part(_text(found, "order_id"))) or _receipt(found)
@@ -556,23 +566,20 @@ def _order(client: Client, order_id: str) -> Receipt | None:
     return _receipt(row)
 
 
-def _open_rows(client: Client, symbol: str | None = None) -> list[Mapping[str, Any]]:
+def _open_rows(client: Client) -> list[Mapping[str, Any]]:
     """Spot orders that can still fill. Coinbase gives the open ones and those on their way in or out separately."""
     rows: dict[str, Mapping[str, Any]] = {}
     for statuses in (["OPEN"], ["PENDING", "QUEUED", "CANCEL_QUEUED"]):
-        params = {"order_status": statuses, "limit": _PAGE} | ({"product_ids": [symbol]} if symbol else {})
-        for row in _pages(client, _HISTORY, "orders", params):
+        for row in _pages(client, _HISTORY, "orders", {"order_status": statuses, "limit": _PAGE}):
             if _is_spot(row):
                 rows[_text(row, "order_id")] = row
     return list(rows.values())
 
 
-def _rows_of_fills(
-    client: Client, symbol: str, since: str, known: Iterable[Mapping[str, Any]]
-) -> Iterator[Mapping[str, Any]]:
+def _rows_of_fills(client: Client, since: str, known: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Orders that only their fills speak of: a fill does not name the sender's id, so each is read."""
     seen = {row.get("order_id") for row in known}
-    params = {"product_ids": [symbol], "start_sequence_timestamp": since, "limit": _PAGE}
+    params = {"start_sequence_timestamp": since, "limit": _PAGE}
     for fill in _pages(client, _FILLS, "fills", params, says_more=False):
         order_id = _text(fill, "order_id")
         if order_id not in seen:

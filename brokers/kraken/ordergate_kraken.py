@@ -178,8 +178,13 @@ def _a_web_address(_: object, attribute: Attribute[str | None], value: str | Non
     if value is None:
         return
     fix = "write https://HOST, or http://127.0.0.1:PORT for a rehearsal on this machine"
-    parts = urlsplit(value)
-    bare = parts.hostname and not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError where it is none
+    except ValueError:
+        raise InputError(attribute.name, value, fix) from None
+    # What parsers read differently, or would take for a password, is no address.
+    bare = parts.hostname and not (parts.path.strip("/") or any(mark in value for mark in "@?#\\"))
     if not bare or parts.scheme not in ("http", "https"):
         raise InputError(attribute.name, value, fix)
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
@@ -191,16 +196,25 @@ class Settings:
     """`[accounts.NAME.kraken]`."""
 
     key_file: Path = field(
-        metadata={"help": "File with the API key in its first line and the private key in its second, mode 0600."}
+        metadata={
+            "help": "File with the API key in its first line and the private key in its second, mode 0600.",
+            "example": "kraken.key",
+        }
     )
     base_url: str | None = field(
         default=None,
         validator=_a_web_address,
-        metadata={"help": f"Where the venue is, for rehearsals; {_URL} when not set."},
+        metadata={
+            "help": f"Where the venue is, for rehearsals; {_URL} when not set.",
+            "example": "http://127.0.0.1:8080",
+        },
     )
     ca_file: Path | None = field(
         default=None,
-        metadata={"help": "Certificates to trust instead of the usual ones, for rehearsals with TLS."},
+        metadata={
+            "help": "Certificates to trust instead of the usual ones, for rehearsals with TLS.",
+            "example": "ca.pem",
+        },
     )
     count_flexible: bool = field(
         default=False,
@@ -249,10 +263,12 @@ def connect(settings: Settings) -> Client:
     import krakenex  # type: ignore[import-untyped]  # it ships no types
 
     key, secret = _key_of(settings.key_file)
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        raise InputError("ca_file", str(settings.ca_file), "there is no such file; leave it out for Kraken itself")
     api = krakenex.API(key, secret)
     api.uri = (settings.base_url or _URL).rstrip("/")
     # Figures stay exact, and a literal NaN is no number.
-    api.json_options(parse_float=Decimal, parse_constant=_no_number)
+    api.json_options(parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_no_repeats)
     session = api.session
     session.trust_env = False  # no proxy, certificate or password out of the environment
     session.max_redirects = 0  # an order that is sent on elsewhere arrives as a question
@@ -485,9 +501,9 @@ def _last_look(client: Client, order: VenueOrder, txid: str) -> Receipt | None:
         found = _found(client, names, order, timeout=quick)
     except BrokerError:
         return None
-    if found is not None:
+    if found is not None and found.order_id != txid:
         raise BrokerError(f"Kraken speaks of the order as {txid}, and shows it as {found.order_id}")
-    return None  # it is late to show
+    return found  # None: it is late to show
 
 
 def _found(
@@ -560,6 +576,13 @@ def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number")
 
 
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name stands twice in it")
+    return values
+
+
 def _number(value: object) -> Decimal:
     number = parse_number(value, "figure")
     if number < 0:
@@ -578,7 +601,9 @@ def _holdings(names: _Names, balances: Mapping[str, Any], *, count_flexible: boo
         before = found.get(currency, Holding(currency=currency, available=ZERO))
         if ending == "" or (ending == _FLEXIBLE and count_flexible):
             credit = _number(balance.get("credit", "0")) - _number(balance.get("credit_used", "0"))
-            parts = total + credit - hold, hold, ZERO
+            # What orders hold may be more than there is, for a moment or on credit; the rest stays readable for that.
+            there = max(ZERO, total + credit)
+            parts = there - min(hold, there), min(hold, there), ZERO
         else:
             parts = ZERO, ZERO, total
         found[currency] = Holding(
@@ -1053,5 +1078,7 @@ def _time_there(client: Client) -> float:
 
 def _deadline(client: Client, send_by: float) -> float:
     """Until when Kraken may take an order, in its time: as long as is left of its send-by time, within its bounds."""
-    left = send_by - client.clock.now()
-    return _time_there(client) + min(max(left, _SOONEST), _LATEST)
+    # By both clocks: this machine's may have been set back since the send-by time was told.
+    there = _time_there(client)
+    left = send_by - max(client.clock.now(), there)
+    return there + min(max(left, _SOONEST), _LATEST)

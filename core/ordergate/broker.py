@@ -41,6 +41,8 @@ from ordergate.settings import Gate
 
 __all__ = ["Broker", "Mismatch", "NothingSent", "wire_id"]
 
+_LEFT_ALONE: Final = 15.0  # seconds, where the broker's own figure is none
+_LEFT_ALONE_MOST: Final = 3600.0
 _NAMESPACE: Final = uuid.UUID("5a1d7a0e-35a5-5d0b-9d4e-6f0c6f726467")
 
 
@@ -234,7 +236,11 @@ class Broker:
     def _leave_alone(self, failed: Failed) -> None:
         """After the venue has said that it is asked too often, ask nothing for as long as the broker says."""
         if isinstance(failed.cause, RateLimited):
-            self._left_alone_until[:] = [self._clock.monotonic() + failed.cause.seconds]
+            # What a plugin hands on here is often a header as it came.
+            told = failed.cause.seconds
+            seconds = min(told, _LEFT_ALONE_MOST) if _is_seconds(told) else _LEFT_ALONE
+            until = self._clock.monotonic() + seconds
+            self._left_alone_until[:] = [max([until, *self._left_alone_until])]
 
     def _act(self, hook: str, order: VenueOrder, seconds: float) -> Receipt:
         # The plugin gets a copy: the executor's own order stays what was recorded, whatever the plugin does to it.
@@ -273,7 +279,7 @@ def _matching(sent: VenueOrder, receipt: Receipt) -> Receipt:
 
 
 def _is_amount(value: object) -> bool:
-    return type(value) is Decimal and value.is_finite() and value >= 0
+    return type(value) is Decimal and value.is_finite() and value >= 0 and abs(value.adjusted()) < 40
 
 
 def _is_seconds(value: object) -> bool:
@@ -343,6 +349,8 @@ def _flaw_of_open(order: object) -> str:
         return f"open order {order.order_id}: {error}"
     if order.limit is not None and not _is_amount(order.limit):
         return f"open order {order.order_id}: limit is {order.limit!r}"
+    if not isinstance(order.order_id, str) or not isinstance(order.client_order_id, str | None):
+        return f"open order {order.order_id}: an id is no text"
     return ""
 
 
@@ -362,9 +370,13 @@ def _flaw_of_market(market: object, symbol: str) -> str:
     )
 
 
+_TEXTS: Final = ("order_id", "code", "message")
+
+
 def _flaw_of_receipt(receipt: object) -> str:
     if type(receipt) is not Receipt:
         return f"it is {type(receipt).__name__}, not Receipt"
     if receipt.status in (OrderStatus.APPROVED, OrderStatus.REFUSED) or not isinstance(receipt.status, OrderStatus):
         return f"its status is {receipt.status!r}"
-    return _not_amounts(receipt, ("filled_amount", "filled_value", "fees"))
+    wrong = [name for name in _TEXTS if not isinstance(getattr(receipt, name), str | None)]
+    return f"its {wrong[0]} is no text" if wrong else _not_amounts(receipt, ("filled_amount", "filled_value", "fees"))

@@ -388,7 +388,7 @@ class Desk:
         """Alarms for open orders the gate never sent, each once, and the stop that the config may ask for."""
         open_orders = facts.report.open_orders if facts.report else ()
         seen = {order.order_id: (order.client_order_id, f"{order.side} {order.symbol}") for order in open_orders}
-        foreign = self._report_foreign(broker.account, seen)
+        foreign = self._report_foreign(broker.account, seen, alive=True)
         if not foreign or self.setup.config.gate.foreign_orders == "alarm":
             return []
         return [("foreign_orders", f"The venue shows {foreign} open order(s) that the gate never sent.")]
@@ -424,13 +424,16 @@ class Desk:
         """Whether the venue already has an order with this id on the wire that the ledger knows nothing of."""
         return on_wire in self._left_behind.get(account, ())
 
-    def _report_foreign(self, account: str, seen: Mapping[str, tuple[str | None, str]]) -> int:
-        """Alarm for each venue order whose id on the wire the ledger does not know; how many there are."""
-        ours = self.ledger().known_wire_ids(account, tuple(wire for wire, _ in seen.values() if wire))
+    def _report_foreign(self, account: str, seen: Mapping[str, tuple[str | None, str]], *, alive: bool = False) -> int:
+        """Alarm for each venue order whose id on the wire the ledger does not know; how many there are.
+
+        `alive`: they are open now, so the ledger must not say that they never arrived either.
+        """
+        ours = self.ledger().known_wire_ids(account, tuple(wire for wire, _ in seen.values() if wire), alive=alive)
         foreign = {order_id: what for order_id, (wire, what) in seen.items() if wire not in ours}
         for order_id, what in foreign.items():
             if self.newly(frozenset({f"{account}/{order_id}"})):
-                text = f"the venue shows an order the gate never sent: {what}, venue order {order_id}"
+                text = f"the venue shows an order the gate never sent, or took for absent: {what}, order {order_id}"
                 self.alarm(account, "foreign_order", text, key=f"foreign:{order_id}")
         return len(foreign)
 

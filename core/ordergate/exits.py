@@ -68,7 +68,8 @@ class Exits:
         with suppress(NothingSent):
             broker.client(self._desk.setup.config.gate.deadline)
         warnings = self._cancel_resting(order, broker) if order.force_liquidate else self._settle_first(order, broker)
-        decision = self._decided(order, broker, self._look(order, broker), warnings)
+        seen = self._look(order, broker)
+        decision = self._decided(order, broker, seen, [*warnings, *self._of_other_funds(broker, seen)])
         try:
             warning = self._write(decision, broker)
         except AlreadyRecorded:
@@ -180,7 +181,12 @@ class Exits:
             )
         if verdict is not None:
             return evolve(
-                decision, status=OrderStatus.REFUSED, error=REFUSED, message=verdict.message, verdicts=(verdict,)
+                decision,
+                status=OrderStatus.REFUSED,
+                error=REFUSED,
+                message=verdict.message,
+                verdicts=(verdict,),
+                warnings=tuple(warnings),
             )
         if order.amount is not None and amount is not None and amount < order.amount:
             warnings = [
@@ -219,6 +225,16 @@ class Exits:
                 return f"account:{broker.account}"
             self._identities[broker.account] = known
         return self._identities[broker.account]
+
+    def _of_other_funds(self, broker: Broker, seen: _Seen) -> list[str]:
+        """A person must hear that a key sells out of another account than the one that was bought for."""
+        try:
+            bound = self._desk.ledger().accounts().get(broker.account)
+        except LedgerError:
+            return []
+        if seen.report is None or bound in (None, seen.report.identity):
+            return []
+        return [f"The account was bound to the funds {bound}; this sells out of {seen.report.identity}."]
 
     # --------------------------------------------------------------------------------------------------- already known?
 
@@ -361,14 +377,19 @@ class Exits:
         They are those of the ledger, and, where the venue answers at once, all that it shows.
         """
         resting: dict[str, tuple[str | None, VenueOrder]] = {}
+        warnings = [f"Forced liquidation: {order.reason}."]
         for recorded in self._unfinished(order, broker, lambda one: one.status in _RESTING):
             with suppress(LedgerError):  # a damaged record is no reason to keep anybody in
                 resting[str(recorded.wire_id)] = (recorded.client_order_id, venue_order_of(recorded))
         with suppress(BrokerError):
             for found in broker.get_account(_QUICK).open_orders:
-                if found.symbol == order.symbol and found.client_order_id is not None:
+                if found.symbol != order.symbol:
+                    continue
+                if found.client_order_id is None:
+                    why = "has no id from its sender; cancel it at the venue, what it holds is not sold"
+                    warnings.append(f"The venue's order {found.order_id} {why}.")
+                else:
                     resting.setdefault(found.client_order_id, (None, _as_sent(found, broker.account)))
-        warnings = [f"Forced liquidation: {order.reason}."]
         clock = self._desk.clock
         deadline = clock.monotonic() + self._desk.setup.config.gate.exit_facts  # for all of them together
         for client_order_id, sent_order in resting.values():

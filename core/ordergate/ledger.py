@@ -112,7 +112,9 @@ class Ledger(Protocol):
         """All orders of the account that were to be sent since then, newest first."""
         ...
 
-    def known_wire_ids(self, account: str, wire_ids: tuple[str, ...]) -> frozenset[str]: ...
+    def known_wire_ids(self, account: str, wire_ids: tuple[str, ...], *, alive: bool = False) -> frozenset[str]:
+        """Those of the ids that orders of the account have; with `alive` not those that expired or were rejected."""
+        ...
 
     def append(
         self,

@@ -19,6 +19,7 @@ from ordergate.clock import Clock, SystemClock
 __all__ = ["Nonces"]
 
 _POLL: Final = 0.005
+_BRIEF: Final = 0.5  # seconds
 _LINES: Final = 3  # in which one request stands at most, one after the other
 _ENDS: Final = 2**63  # beyond it, what stands in the file was not written here
 
@@ -55,7 +56,8 @@ class Nonces:
         """The next number: nanoseconds since the epoch, or one above the last where that is more."""
         with self._lock, self._opened("") as file:
             if file is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)  # held for microseconds, by everybody
+                # Held for microseconds, by everybody; whoever was stopped while it had it holds nobody up.
+                self._wait(file, self._clock.monotonic() + _BRIEF)
             last = max(self._last, _read(file))
             self._last = max(last + 1, int(self._clock.now() * 1_000_000_000))
             if file is not None:
@@ -105,10 +107,9 @@ class Nonces:
     def _begin_anew(self, line: int) -> None:
         """Leave the file to whoever hangs on it. Only the first of those who waited does so."""
         with self._opened("") as file, suppress(OSError):
-            if file is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if self._is_current(line):
-                    self._named(".turn").unlink()
+            # Where the lock cannot be had, the line stays as it is.
+            if file is not None and self._wait(file, self._clock.monotonic() + _BRIEF) and self._is_current(line):
+                self._named(".turn").unlink()
 
     @contextmanager
     def _opened(self, ending: str) -> Iterator[int | None]:

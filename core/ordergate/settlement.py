@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from ordergate.broker import Broker, Mismatch
+from ordergate.broker import Broker, Mismatch, wire_id
 from ordergate.clock import Clock
 from ordergate.errors import BrokerError, LedgerDamaged
 from ordergate.ledger import SENDING, Recorded
@@ -52,22 +52,46 @@ def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float 
         now = venue_now(broker, clock, seconds) if doubtful else clock.now()
         arrives_for = order.send_by + broker.profile.honoured - now
         looks = broker.profile.absence_looks if doubtful and arrives_for < 0 else 1
-        for look in range(looks):
-            left = deadline - clock.monotonic()
-            if look and left <= broker.profile.absence_pause:
-                return _open(recorded, "not found yet; there was no time to look as often as a proof needs")
-            receipt = broker.find_order(order, None if seconds is None else max(0.1, left))
-            if receipt is not None:
-                return Settled(recorded=recorded, status=receipt.status, receipt=receipt, message="found at the venue")
-            if look + 1 < looks:
-                clock.sleep(broker.profile.absence_pause)
+        receipt = _looked_up(order, broker, clock, looks, deadline)
+        if receipt is not None:
+            return Settled(recorded=recorded, status=receipt.status, receipt=receipt, message="found at the venue")
+        if not (doubtful and arrives_for < 0 and broker.profile.absence is Absence.LOOKUP):
+            return _open(recorded, _why_open(doubtful, arrives_for))
+        its_own = _are_its_funds(recorded, broker, _left(deadline, clock))
     except Mismatch as mismatch:
         return _open(recorded, f"the venue holds another order under this id: {mismatch}", mismatch=True)
     except BrokerError as error:
         return _open(recorded, f"the venue could not be asked: {error}")
-    if doubtful and arrives_for < 0 and broker.profile.absence is Absence.LOOKUP:
-        return _absent(recorded, order, looks, broker.profile.rests_on)
-    return _open(recorded, _why_open(doubtful, arrives_for))
+    if not its_own:
+        return _open(recorded, "the broker now speaks of other funds than it was sent for; they prove nothing")
+    return _absent(recorded, order, looks, broker.profile.rests_on)
+
+
+def _looked_up(order: VenueOrder, broker: Broker, clock: Clock, looks: int, deadline: float) -> Receipt | None:
+    """The order, if one of the looks shows it. Raises BrokerError, also when there is no time for all of them."""
+    for look in range(looks):
+        if look:
+            if deadline - clock.monotonic() <= broker.profile.absence_pause:
+                raise BrokerError("there was no time to look as often as a proof needs")
+            clock.sleep(broker.profile.absence_pause)
+        receipt = broker.find_order(order, _left(deadline, clock))
+        if receipt is not None:
+            return receipt
+    return None
+
+
+def _left(deadline: float, clock: Clock) -> float | None:
+    """Seconds for one question; None for as many as the gate gives any."""
+    return None if deadline == math.inf else max(0.1, deadline - clock.monotonic())
+
+
+def _are_its_funds(recorded: Recorded, broker: Broker, seconds: float | None) -> bool:
+    """Whether the key in use is still one of the account that the order was sent for: at another one it is never found.
+
+    Its id on the wire follows from the identity of the funds; that of an exit may have been made without it.
+    """
+    names = (broker.get_account(seconds).identity, f"account:{recorded.account}")
+    return recorded.wire_id in [wire_id(name, recorded.client_order_id) for name in names]
 
 
 def venue_now(broker: Broker, clock: Clock, seconds: float | None = None) -> float:

@@ -170,10 +170,11 @@ class SqliteLedger:
         where = "WHERE o.account = ? AND o.wire_id IS NOT NULL AND o.at >= ? ORDER BY o.at DESC, o.seq DESC"
         return tuple(map(_recorded, self._all(_RECORDED + where, (account, since))))
 
-    def known_wire_ids(self, account: str, wire_ids: tuple[str, ...]) -> frozenset[str]:
+    def known_wire_ids(self, account: str, wire_ids: tuple[str, ...], *, alive: bool = False) -> frozenset[str]:
         rows = self._all(
-            "SELECT wire_id FROM orders WHERE account = ? AND wire_id IN (SELECT value FROM json_each(?))",
-            (account, json.dumps(wire_ids)),
+            """SELECT wire_id FROM orders WHERE account = ? AND wire_id IN (SELECT value FROM json_each(?))
+               AND NOT (? AND status IN ('expired', 'rejected'))""",
+            (account, json.dumps(wire_ids), alive),
         )
         return frozenset(row[0] for row in rows)
 

@@ -136,7 +136,8 @@ def claims_of(
     Otherwise all of it counts. Open buys that the gate did not send are counted like resting ones: they can fill too.
     """
     open_orders = facts.report.open_orders if facts.report else ()
-    resting = {order.client_order_id for order in open_orders}
+    # What is left of an order without a limit has no value of its own: until it is over, all of it counts.
+    resting = {order.client_order_id for order in open_orders if order.limit is not None}
     claims: list[Claim] = []
     gone: list[str] = []
     in_full: set[str | None] = set()

@@ -193,3 +193,12 @@ def test_cancelling_what_the_venue_rejected_says_that_it_was_rejected(program: A
     program("buy", "BTC-USD", "--spend", "25", "--id", "x")
     ran = program.json("cancel", "x")
     assert (ran.code, ran.data["status"]) == (5, "rejected")
+
+
+@pytest.mark.parametrize("option", ["--spend", "--amount", "--limit", "--account", "--id"])
+def test_an_option_that_is_given_twice_is_refused_and_nothing_is_sent(program: Any, option: str) -> None:
+    ran = program.json("buy", "BTC-USD", option, "25", option, "60")
+
+    assert ran.code == 2
+    assert (ran.data["value"], ran.data["fix"]) == ("25, 60", f"give {option} once")
+    assert program.requests() == 0

@@ -356,7 +356,7 @@ def test_the_doctor_holds_the_clock_against_the_venues(
 @pytest.mark.parametrize(
     ("absence", "level", "words"),
     [
-        (Absence.LOOKUP, "ok", "counts as absent when it is not found 7 s after"),
+        (Absence.LOOKUP, "ok", "counts as absent when it is not found 9 s after"),
         (Absence.PERSON, "warning", "by a person"),
     ],
 )

@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import click
@@ -26,7 +27,12 @@ from ordergate.hookspecs import OBSERVER, RULE
 from ordergate.plugins import admit
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "brokers").glob("*/README.md")),
+]
 SOURCES = sorted((ROOT / "core").rglob("*.py"))
 
 ELSEWHERE = {
@@ -69,7 +75,8 @@ class Block:
 
 def parse(page: str, text: str) -> list[Block]:
     lines = text.splitlines()
-    fences = [number for number, line in enumerate(lines) if line.startswith("```")]
+    # Steps of a list have blocks too: those are indented, and so is all that stands in them.
+    fences = [number for number, line in enumerate(lines) if line.lstrip().startswith("```")]
     spans = list(zip(fences[::2], fences[1::2], strict=True))
     found = []
     for index, (start, end) in enumerate(spans):
@@ -77,8 +84,10 @@ def parse(page: str, text: str) -> list[Block]:
         follows = spans[index + 1] if index + 1 < len(spans) else (end, end)
         says = [line for line in lines[end + 1 : follows[0]] if line]
         printed = "\n".join(lines[follows[0] + 1 : follows[1]]) if says == ["It prints:"] else None
-        body = "".join(f"{line}\n" for line in lines[start + 1 : end])
-        found.append(Block(page, start + 1, lines[start][3:].strip(), body, above[1] if above else None, printed))
+        body = dedent("".join(f"{line}\n" for line in lines[start + 1 : end]))
+        found.append(
+            Block(page, start + 1, lines[start].strip()[3:].strip(), body, above[1] if above else None, printed)
+        )
     return found
 
 
@@ -217,7 +226,7 @@ def test_the_backup_in_the_operations_page_is_a_ledger(tmp_path: Path, monkeypat
 def shell_lines() -> Iterator[tuple[str, str]]:
     """Where a block of commands, or one in backquotes, calls ordergate: what follows the name, by place."""
     for block in BLOCKS:
-        if block.language in ("sh", "console", "bash", ""):
+        if block.language in ("sh", "console"):
             for line in block.body.splitlines():
                 command = re.search(r"(?:^|uv run |bin/|\$ )ordergate( .*)$", line)
                 if command:
@@ -236,22 +245,36 @@ def test_commands_exist(where: str, line: str) -> None:
 
 
 def unknown(program: click.Command, words: list[str]) -> list[str]:
-    """Commands and options in a line that the program does not have."""
-    command, wrong = program, []
+    """Commands, options and arguments in a line that the program does not have."""
+    command, wrong, room, value_of = program, [], 0, False
     for word in words:
         context = click.Context(command)
-        options = {name for each in command.get_params(context) for name in (*each.opts, *each.secondary_opts)}
-        if word.startswith("-") and len(word) > 1:
-            wrong += [word] if word not in options | {"--help"} else []
-        elif isinstance(command, click.Group) and re.fullmatch(r"[a-z-]+", word):
+        parameters = command.get_params(context)
+        takes = {name: each for each in parameters for name in (*each.opts, *each.secondary_opts)}
+        if value_of:
+            value_of = False
+        elif word.startswith("-") and len(word) > 1:
+            wrong += [word] if word not in takes.keys() | {"--help"} else []
+            option = takes.get(word)
+            value_of = isinstance(option, click.Option) and not option.is_flag and not option.count
+        elif not isinstance(command, click.Group):
+            room -= 1
+            wrong += [word] if room < 0 else []
+        elif re.fullmatch(r"[a-z-]+", word):
             # A group that is also a command may take values of options here; only a name it has goes deeper.
             inner = command.get_command(context, word)
             wrong += [word] if inner is None and command is program else []
             command = inner or command
+            room = sum(each.nargs for each in command.params if isinstance(each, click.Argument))
     return wrong
+
+
+def test_every_block_says_its_language() -> None:
+    assert [str(block) for block in BLOCKS if not block.language] == []
 
 
 def test_the_check_of_commands_sees_what_is_not_there() -> None:
     assert unknown(commands, ["serve", "--port", "80"]) == ["serve", "--port"]
     assert unknown(commands, ["buy", "BTC-USD", "--force"]) == ["--force"]
+    assert unknown(commands, ["check", "buy", "BTC-USD", "--spend", "100"]) == ["BTC-USD"]
     assert unknown(commands, ["audit", "verify", "--against", "heads.json"]) == []

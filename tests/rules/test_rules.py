@@ -385,6 +385,13 @@ def test_average_counts_approved_buys_that_are_not_seen_yet() -> None:
     assert (verdict.approved, verdict.observed) == (False, Decimal("7.00"))
 
 
+def test_average_counts_a_buy_once_while_both_its_claim_and_the_balances_may_show_it() -> None:
+    seen_and_claimed = testing.account("100", positions={"ETH": testing.position("ETH", "32", claimed="16")})
+    kraken = testing.broker("10", venue="kraken")
+    verdict = testing.judge(average_position, order=testing.purchase("12"), account=seen_and_claimed, broker=kraken)
+    assert (verdict.approved, verdict.observed) == (False, Decimal("14.00"))
+
+
 def test_s01_wrong_venue_threshold_each_order_is_judged_by_its_own_broker() -> None:
     order = testing.purchase("12")
     coinbase, kraken = testing.broker("5", venue="coinbase"), testing.broker("10", venue="kraken")

@@ -45,7 +45,7 @@ COMMANDS: Final[Mapping[str, Section]] = {
         "audit": ("journal:audit", "Verify the journal, keep its heads, export it."),
     },
     "Set-up": {
-        "init": ("setup_commands:init", "Write a commented config with a paper account."),
+        "init": ("setup_commands:init", "Write a commented config; --broker NAME for a real exchange."),
         "plugins": ("plugins:plugins", "Installed and active plugins; enable, disable, check, pin."),
         "schema": ("setup_commands:schema", "The config's JSON schema, for editors."),
         "venue": ("venue:venue", "Drive the paper venue, or stand an exchange up to rehearse at."),

@@ -17,6 +17,7 @@ from ordergate.clock import iso
 from ordergate.errors import BrokerError, LedgerError
 from ordergate.fitness import EXCESS, skew_of
 from ordergate.models import Absence
+from ordergate.phrases import sentence
 
 if TYPE_CHECKING:
     from ordergate.broker import Broker
@@ -97,8 +98,8 @@ def _config(executor: Executor) -> Iterator[Finding]:
 
 def _plugins(executor: Executor) -> Iterator[Finding]:
     setup = executor.setup
-    for code, sentence in setup.refusals:
-        yield Finding("stop", "plugins", f"{sentence} ({code})")
+    for code, why in setup.refusals:
+        yield Finding("stop", "plugins", f"{why} ({code})")
     names = [rule.name for rule in setup.panel.rules]
     if names:
         yield Finding("ok", "rules", f"{', '.join(names)} must all approve a buy.")
@@ -295,11 +296,12 @@ def _skew(executor: Executor, broker: Broker, subject: str) -> Iterator[Finding]
 def _unknowns(broker: Broker, subject: str) -> Finding:
     """What becomes of an order whose answer was lost."""
     profile = broker.profile
-    why = f" {profile.rests_on[0].upper()}{profile.rests_on[1:]}." if profile.rests_on else ""
+    why = f" {sentence(profile.rests_on)}" if profile.rests_on else ""
     if profile.absence is Absence.PERSON:
         text = f"An order of unknown outcome that the venue does not show can only be settled by a person.{why}"
         return Finding("warning", subject, text, "`ordergate reconcile --settle` writes that down.")
-    text = f"An order of unknown outcome counts as absent when it is not found {profile.honoured:g} s after its "
+    after = profile.honoured + broker.clock_skew  # this machine's clock may be ahead of the venue's
+    text = f"An order of unknown outcome counts as absent when it is not found {after:g} s after its "
     return Finding("ok", subject, f"{text}send-by time.{why}")
 
 

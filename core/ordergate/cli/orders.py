@@ -11,6 +11,7 @@ from attrs import evolve
 from ordergate.cli.answer import answer_of
 from ordergate.cli.face import Face, shared
 from ordergate.cli.signals import Signals
+from ordergate.errors import InputError
 from ordergate.order import Order
 
 __all__ = ["buy", "cancel", "check", "sell"]
@@ -18,15 +19,26 @@ __all__ = ["buy", "cancel", "check", "sell"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _only(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """What was given, once: of two amounts nobody knows which is meant."""
+    if len(given) > 1:
+        raise InputError(str(parameter.name), ", ".join(given), f"give {parameter.opts[0]} once")
+    return given[0] if given else None
+
+
+def _once(*names: str, metavar: str, told: str) -> Callable[[F], F]:
+    return click.option(*names, metavar=metavar, multiple=True, callback=_only, help=told)
+
+
 def _options(*names: str) -> Callable[[F], F]:
     known = {
-        "spend": click.option("--spend", metavar="AMOUNT", help="Quote currency to spend, fees not added."),
-        "amount": click.option("--amount", metavar="AMOUNT", help="Base currency; a buy needs --limit with it."),
+        "spend": _once("--spend", metavar="AMOUNT", told="Quote currency to spend, fees not added."),
+        "amount": _once("--amount", metavar="AMOUNT", told="Base currency; a buy needs --limit with it."),
         "all": click.option("--all", is_flag=True, help="Everything that is available of it."),
-        "limit": click.option("--limit", metavar="PRICE", help="The worst price, in quote currency per base unit."),
-        "account": click.option("--account", metavar="NAME", help="The account; not needed where there is only one."),
-        "id": click.option(
-            "--id", "client_order_id", metavar="ID", help="Your id for the order; sent twice, it is done once."
+        "limit": _once("--limit", metavar="PRICE", told="The worst price, in quote currency per base unit."),
+        "account": _once("--account", metavar="NAME", told="The account; not needed where there is only one."),
+        "id": _once(
+            "--id", "client_order_id", metavar="ID", told="Your id for the order; sent twice, it is done once."
         ),
     }
 

@@ -50,12 +50,15 @@ def init(face: Face, *, folder: Path, broker: str, force: bool) -> int:
         config.write_text(_config_text(account), encoding="utf-8")
     option = "" if folder == Path() else f" --config {shlex.quote(str(config))}"
     verbs = ("doctor", "check BTC-USD --spend 3", "limits BTC-USD", "buy BTC-USD --spend 25")
+    first = (
+        "Try next:" if broker == "paper" else f"Look through [accounts.main.{broker}], put the key where it says. Then:"
+    )
     # Where money moves, nobody is told to buy something for a try.
     following = [f"ordergate{option} {verb}" for verb in (verbs if broker == "paper" else verbs[:3])]
     data = {"config": str(config), "schema": str(described), "try": following}
 
     def page() -> Page:
-        lines = [Line(f"Wrote {config} and {described}.", "good"), Line("Try next:")]
+        lines = [Line(f"Wrote {config} and {described}.", "good"), Line(first)]
         return [*lines, *(Line(f"  {command}") for command in following)]
 
     return face.show(Answer(data=data, page=page))
@@ -116,7 +119,8 @@ def _config_text(account: Iterable[str]) -> str:
         [
             f"#:schema ./{_SCHEMA}",
             "# What the gate lets through, and on whose behalf. Every key is explained in docs/configure.md.",
-            "# Relative paths count from this file's folder. A line that begins with `# key =` shows a default.",
+            "# Relative paths count from this file's folder. A line that begins with `# key =` shows a default, or an",
+            "# example of what could stand there.",
             "",
             "[gate]",
             "# The active rules. Every one of them must approve a buy. Installed is not active.",

@@ -198,7 +198,7 @@ def _standing(name: str) -> click.Command:
     @shared
     @click.pass_obj
     def command(face: Face, *, port: int, folder: str | None) -> int:
-        path = Path(folder or f"rehearsal-{name}").absolute()
+        path = Path(f"rehearsal-{name}" if folder is None else folder).absolute()
         with _started(name, path, port) as made, _until_told() as told:
             data = _where(name, path, made)
             code = face.show(Answer(data=data, page=lambda: _where_page(data)))
@@ -220,7 +220,7 @@ def _started(name: str, folder: Path, port: int) -> Iterator[Any]:
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             raise InputError("port", port, f"{error.strerror}; name another, or leave it out for a free one") from error
-        raise
+        raise InputError("folder", str(folder), f"{error.strerror or error}; name another folder") from error
     with made:
         made.server.control = Control(made, made.server)
         yield made

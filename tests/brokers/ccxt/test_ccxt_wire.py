@@ -49,7 +49,8 @@ def recorded(
         sent: list[Any] = []
 
         def record(_: Any, method: str, url: str, **more: Any) -> Any:
-            sent.append((method, url, more.get("data")))
+            if not url.lower().endswith("/time"):
+                sent.append((method, url, more.get("data")))
             answer = requests.Response()
             answer.status_code, answer._content, answer.url = 200, b"{}", url
             return answer

@@ -81,8 +81,8 @@ class Disk:
     def sent_since(self, account: str, since: float) -> tuple[Recorded, ...]:
         return self._call(lambda: self._ledger.sent_since(account, since))
 
-    def known_wire_ids(self, account: str, wire_ids: tuple[str, ...]) -> frozenset[str]:
-        return self._call(lambda: self._ledger.known_wire_ids(account, wire_ids))
+    def known_wire_ids(self, account: str, wire_ids: tuple[str, ...], *, alive: bool = False) -> frozenset[str]:
+        return self._call(lambda: self._ledger.known_wire_ids(account, wire_ids, alive=alive))
 
     def accounts(self) -> Mapping[str, str | None]:
         return self._call(self._ledger.accounts)

@@ -511,6 +511,7 @@ def test_a_call_that_hangs_holds_up_no_other(
 ) -> None:
     broker.get_account(client)
     venue.fail("hang", on="prices")
+    before = venue.server.count("prices")
 
     def ask(number: int) -> Any:
         if not number:
@@ -519,7 +520,7 @@ def test_a_call_that_hangs_holds_up_no_other(
             return None
         clock = SystemClock()
         until = clock.monotonic() + 20
-        while not venue.server.count("prices") and clock.monotonic() < until:
+        while venue.server.count("prices") == before and clock.monotonic() < until:
             clock.sleep(0.002)
         try:
             return broker.place_order(client, order(venue, "sell", amount="0.001")).status

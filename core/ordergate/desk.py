@@ -259,6 +259,8 @@ class Desk:
                 why = str(failed)
         status = OrderStatus.UNKNOWN if receipt is None else receipt.status
         warning = self.hear(broker.account, client_id, status, receipt, why, word="sent")
+        if status is OrderStatus.UNKNOWN:  # a venue that moved a field of its answers begins like this
+            self.alarm(broker.account, "outcome_unknown", f"order {client_id}: {why}", key=f"unknown:{client_id}")
         message = told(receipt) if receipt else f"It is not known whether the venue has it: {why}."
         return Outcome(status=status, receipt=receipt, message=message, warnings=(warning,) if warning else ())
 

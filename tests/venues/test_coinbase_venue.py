@@ -24,7 +24,7 @@ from ordergate.clock import SystemClock
 from ordergate.testing.coinbase import CoinbaseRehearsal, rehearsal, serve
 
 API = "/api/v3/brokerage"
-RECORDED = Path(__file__).parent / "recorded"
+RECORDED = Path(__file__).parents[1] / "recorded"
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from ordergate import InputError, OrderStatus, Receipt, Side
 from ordergate.clock import SystemClock
 from ordergate.testing.kraken import Budget, KrakenRehearsal, rehearsal, serve, signature
 
-RECORDED: Final = Path(__file__).parent / "recorded_kraken"
+RECORDED: Final = Path(__file__).parents[1] / "recorded"
 UUID: Final = "6d1b345e-2821-40e2-ad83-4ecb18a06876"
 
 NONCES: Final = itertools.count(1000)
@@ -542,7 +542,7 @@ def test_ids_have_the_shape_that_kraken_gives_them(call: Caller) -> None:
 
 
 def recorded(name: str) -> Any:
-    return json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"), parse_float=Decimal)["result"]
+    return json.loads((RECORDED / f"kraken_http_{name}.json").read_text(encoding="utf-8"), parse_float=Decimal)["result"]
 
 
 def kind(value: object) -> str:

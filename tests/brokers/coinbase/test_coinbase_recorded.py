@@ -13,7 +13,7 @@ import pytest
 import ordergate_coinbase as coinbase
 from ordergate import BrokerError, MarketStatus, OrderStatus, Side, VenueOrder
 
-RECORDED = Path(__file__).parents[1] / "recorded_coinbase"
+RECORDED = Path(__file__).parents[2] / "recorded"
 Script = Callable[..., tuple[coinbase.Client, Any]]
 
 

@@ -37,7 +37,7 @@ from ordergate import (
 from ordergate.testing.kraken import Budget, KrakenRehearsal, rehearsal
 from ordergate.testing.loopback import Loopback, Reply, Request
 
-RECORDED = Path(__file__).parent / "recorded"
+RECORDED = Path(__file__).parents[2] / "recorded"
 
 
 def recorded(name: str) -> Any:

@@ -652,15 +652,18 @@ def _keys(settings: Settings, needs: Mapping[str, bool]) -> dict[str, str]:
 
 
 _CREDENTIALS: Final = {
-    "apiKey": "the key",
-    "secret": "the secret",
-    "password": "the passphrase",
-    "uid": "the user id",
-    "accountId": "the account id",
-    "login": "the login",
-    "walletAddress": "the wallet address",
-    "privateKey": "the private key",
-    "token": "the token",
+    name: f"the {told}"
+    for name, told in (
+        ("apiKey", "key"),
+        ("secret", "secret"),
+        ("password", "passphrase"),
+        ("uid", "user id"),
+        ("accountId", "account id"),
+        ("login", "login"),
+        ("walletAddress", "wallet address"),
+        ("privateKey", "private key"),
+        ("token", "token"),
+    )
 }
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "PluginError",
     "Problem",
     "RateLimited",
+    "shortened",
 ]
 
 
@@ -144,4 +145,9 @@ def _shown(value: object) -> str:
     # Python refuses to print integers of thousands of digits; an error about one must not be that error.
     huge = isinstance(value, int) and value.bit_length() > 4096
     text = f"an integer of {value.bit_length()} bits" if huge and isinstance(value, int) else repr(value)
-    return text if len(text) <= 60 else f"{text[:48]}… ({len(text)} characters)"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """The text, or both its ends where it is long: of a path the last part says most."""
+    return text if len(text) <= 60 else f"{text[:28]}…{text[-24:]} ({len(text)} characters)"

@@ -177,7 +177,9 @@ class Executor:
         allowed = (OrderStatus.EXPIRED, OrderStatus.FILLED, OrderStatus.CANCELLED)
         if status not in allowed:
             raise InputError("as", str(status), f"use {', '.join(allowed)}")
-        if recorded is None or not is_doubtful(recorded, self.clock.now()):
+        if recorded is None:
+            raise InputError("client_order_id", client_order_id, f"account {name} knows no order under this id")
+        if not is_doubtful(recorded, self.clock.now()):
             raise InputError("client_order_id", client_order_id, "only an order of unknown outcome is settled by hand")
         if status == OrderStatus.EXPIRED:
             late = self._arrives_for(recorded)

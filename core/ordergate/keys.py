@@ -35,7 +35,7 @@ def read_key_file(path: Path) -> str:
     if len(data) > _LONGEST:
         raise InputError("key_file", str(path), f"it is longer than {_LONGEST} bytes, so it is no key file")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # some editors put a mark in front that nobody sees
     except UnicodeDecodeError:
         raise InputError("key_file", str(path), "it is not text; put the key there as the venue shows it") from None
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from ordergate.errors import shortened
+
 __all__ = ["dotted", "nearest", "quoted", "sentence", "shown"]
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -40,7 +42,7 @@ def shown(value: object) -> str:
         return "a list"
     text = quoted(value) if isinstance(value, str) else str(value)
     text = text.lower() if isinstance(value, bool) else text
-    return text if len(text) <= 60 else f"{text[:48]}… ({len(text)} characters)"
+    return shortened(text)
 
 
 def sentence(text: str) -> str:

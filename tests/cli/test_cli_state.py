@@ -223,7 +223,7 @@ def test_the_example_is_safe_to_arm(program: Any) -> None:
     assert "It is a paper venue: a rehearsal, no money moves." in told.out
     assert "Not pinned" in told.out
     assert "335.00 USD" in told.out
-    assert "Its key may view and trade, and not withdraw or transfer." in told.out
+    assert "Its key may view, trade, and neither withdraw nor transfer." in told.out
 
 
 def no_rules(program: Any) -> None:

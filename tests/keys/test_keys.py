@@ -30,6 +30,11 @@ def test_a_file_of_ones_own_is_read(key: Path, mode: int) -> None:
     assert read_key_file(key) == f"{CANARY}\n"
 
 
+def test_an_editors_mark_in_front_is_no_part_of_the_key(key: Path) -> None:
+    key.write_bytes(b"\xef\xbb\xbf" + CANARY.encode())
+    assert read_key_file(key) == CANARY
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o700, 0o666, 0o610])
 def test_g07_key_file_that_others_may_reach(key: Path, mode: int) -> None:
     key.chmod(mode)

@@ -198,8 +198,8 @@ def _account(executor: Executor, broker: Broker) -> Iterator[Finding]:
     subject = f"account {broker.account}"
     valued = look(executor, broker.account)
     if valued.facts.report is None:
-        text = f"The broker {broker.plugin.name} does not answer: {'; '.join(valued.facts.failures)}."
-        yield Finding("stop", subject, text, "Check the network, the key, and the broker's settings.")
+        text = f"It cannot be looked at: {'; '.join(valued.facts.failures)}."
+        yield Finding("stop", subject, text, "Check the broker's settings, the key, and the network.")
         return
     yield Finding("ok", subject, f"The broker {broker.plugin.name} ({broker.profile.venue}) answers.")
     yield from _facts(valued, subject)
@@ -273,7 +273,7 @@ def _permissions(broker: Broker, subject: str) -> Iterator[Finding]:
     elif "trade" not in allowed:
         yield Finding("stop", subject, "Its key may not trade.", "Make a key that can view and trade.")
     else:
-        yield Finding("ok", subject, f"Its key may {' and '.join(allowed)}, and not withdraw or transfer.")
+        yield Finding("ok", subject, f"Its key may {', '.join(allowed)}, and neither withdraw nor transfer.")
 
 
 def _skew(executor: Executor, broker: Broker, subject: str) -> Iterator[Finding]:

@@ -542,7 +542,9 @@ def test_ids_have_the_shape_that_kraken_gives_them(call: Caller) -> None:
 
 
 def recorded(name: str) -> Any:
-    return json.loads((RECORDED / f"kraken_http_{name}.json").read_text(encoding="utf-8"), parse_float=Decimal)["result"]
+    return json.loads((RECORDED / f"kraken_http_{name}.json").read_text(encoding="utf-8"), parse_float=Decimal)[
+        "result"
+    ]
 
 
 def kind(value: object) -> str:

@@ -77,17 +77,18 @@ class SqliteLedger:
             self._check_file(same_as)
         self.mark = same_as or ""
         self._connection = self._guarded(lambda: _connect(path))
+        opened = False
         try:
             self._guarded(self._prepare)
             if not to_inspect:
                 self._guarded(self._check_tail)
             self.mark = self._found_mark(same_as)
-        except LedgerError:
-            self._connection.close()
-            raise
+            opened = True
         except OSError as error:
-            self._connection.close()
             raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}") from error
+        finally:
+            if not opened:
+                self._connection.close()
 
     # ------------------------------------------------------------------------------------------------------- writing
 

@@ -228,11 +228,13 @@ class Exits:
 
     def _of_other_funds(self, broker: Broker, seen: _Seen) -> list[str]:
         """A person must hear that a key sells out of another account than the one that was bought for."""
+        if seen.report is None:
+            return []
         try:
             bound = self._desk.ledger().accounts().get(broker.account)
         except LedgerError:
             return []
-        if seen.report is None or bound in (None, seen.report.identity):
+        if bound in (None, seen.report.identity):
             return []
         return [f"The account was bound to the funds {bound}; this sells out of {seen.report.identity}."]
 

@@ -12,7 +12,7 @@ from ordergate.clock import Clock
 from ordergate.errors import BrokerError
 from ordergate.settings import Gate
 
-__all__ = ["EXCESS", "Fitness", "Stop", "skew_of"]
+__all__ = ["EXCESS", "Fitness", "Stop", "skew_of", "skew_told"]
 
 Stop = tuple[str, str]
 """Code and sentence of something that forbids buying."""
@@ -63,8 +63,7 @@ class Fitness:
             return [("clock_unknown", f"The venue's clock could not be read: {error}.")]
         if skew is None or abs(skew) <= self._gate.clock_skew:
             return []
-        what = f"This machine's clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the venue's"
-        return [("clock_skew", f"{what}, over the {self._gate.clock_skew:g} s of gate.clock_skew; set it.")]
+        return [("clock_skew", f"{skew_told(skew)}, over the {self._gate.clock_skew:g} s of gate.clock_skew; set it.")]
 
 
 def skew_of(broker: Broker, clock: Clock) -> float | None:
@@ -74,3 +73,8 @@ def skew_of(broker: Broker, clock: Clock) -> float | None:
     asked = clock.now()
     there = broker.get_time()
     return None if there is None else (asked + clock.now()) / 2 - there
+
+
+def skew_told(skew: float) -> str:
+    """The skew in words, without a stop."""
+    return f"This machine's clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the venue's"

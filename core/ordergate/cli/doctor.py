@@ -15,7 +15,7 @@ from ordergate.cli.numbers import usd
 from ordergate.cli.page import Block, Cell, Line, Page, Table, Tone, Toned
 from ordergate.clock import iso
 from ordergate.errors import BrokerError, LedgerError
-from ordergate.fitness import EXCESS, skew_of
+from ordergate.fitness import EXCESS, skew_of, skew_told
 from ordergate.models import Absence
 from ordergate.phrases import sentence
 
@@ -286,7 +286,7 @@ def _skew(executor: Executor, broker: Broker, subject: str) -> Iterator[Finding]
     if skew is None:
         return
     allowed = executor.config.gate.clock_skew
-    text = f"This machine's clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the venue's"
+    text = skew_told(skew)
     if abs(skew) > allowed:
         yield Finding("stop", subject, f"{text}, over the {allowed:g} s of gate.clock_skew.", "Set the clock.")
     else:

@@ -5,13 +5,11 @@ Buys need the ledger for everything they do here; exits use it where it is to be
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ordergate.amounts import ZERO, plain
 from ordergate.broker import Broker, Mismatch, NothingSent
@@ -22,14 +20,11 @@ from ordergate.errors import BrokerError, InputError, LedgerBusy, LedgerError
 from ordergate.facts import Facts, FactsReader
 from ordergate.fallback import Fallback
 from ordergate.fitness import Fitness, Stop
-from ordergate.judge import Inputs, judge
-from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, Reservation, open_ledger
-from ordergate.models import BrokerProfile, History, OrderStatus, Receipt, Tier, TradingState, Verdict
-from ordergate.order import Order
+from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, open_ledger
+from ordergate.models import History, OrderStatus, Receipt, TradingState
 from ordergate.outcome import Outcome, replay, told
-from ordergate.panel import ActiveRule, Panel, refusal
-from ordergate.records import from_plain, to_plain
-from ordergate.settings import Gate
+from ordergate.past import Past
+from ordergate.records import to_plain
 from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all, venue_now, venue_order_of
 from ordergate.setup import Setup
 
@@ -67,6 +62,8 @@ class Desk:
         self.halted_here = ""
         self._lock = threading.Lock()
         self._reported: set[str] = set()
+        self._past: dict[str, Past] = {}
+        self._past_lock = threading.Lock()
 
     # ------------------------------------------------------------------------------------------------------ the ledger
 
@@ -100,6 +97,7 @@ class Desk:
         """Forget a ledger that failed, so that the next use opens it anew."""
         with self._lock:
             ledger, self._ledger = self._ledger, None
+            self._past.clear()
         if ledger is not None:
             ledger.close()
 
@@ -474,42 +472,16 @@ class Desk:
     def tell_state(self, change: StateChange) -> None:
         self.setup.observers.tell("on_state", change=change)
 
-    def judge_again(self, recorded: Recorded) -> tuple[Verdict, ...]:
-        """The verdicts on a recorded decision, from its recorded facts and settings, by the rules active now."""
-        body = json.loads(recorded.decision)
-        if body["judged_on"] is None:  # an exit: no rule was asked, so there is nothing to ask again
-            return tuple(from_plain(one, Verdict) for one in body["verdicts"])
-        ledger = self.ledger()
-        made = json.loads(ledger.kept(recorded.account, body["setup"]))
-        gate = made["gate"]
-        on = body["judged_on"]
-        inputs = Inputs(
-            account=recorded.account,
-            order=from_plain(body["order"], Order),
-            gate=Gate(
-                rules=tuple(rule["name"] for rule in made["rules"]),
-                cash=tuple(gate["cash"]),
-                at_par=tuple(gate["at_par"]),
-                dust=Decimal(gate["dust"]),
-                max_positions=gate["max_positions"],
-                facts_age=gate["facts_age"],
-                clock_skew=gate["clock_skew"],
-            ),
-            tiers=tuple(from_plain(tier, Tier) for tier in made["tiers"]),
-            profile=from_plain(made["profile"], BrokerProfile),
-            facts=from_plain(json.loads(ledger.kept(recorded.account, body["facts"])), Facts),
-            age=on["age"],
-            reservations=tuple(from_plain(one, Reservation) for one in on["reservations"]),
-            stops=tuple((code, sentence) for code, sentence in on["stops"]),
-            history=from_plain(on["history"], History),
-        )
-        verdicts = judge(inputs, self._panel_of(made["rules"]), find_smallest=False).verdicts
-        return (*verdicts, *_missing(made["rules"], verdicts))
-
-    def _panel_of(self, rules: Sequence[Mapping[str, Any]]) -> Panel:
-        active = {rule.name: rule for rule in self.setup.panel.rules}
-        found = [_with_settings(active[made["name"]], made["settings"]) for made in rules if made["name"] in active]
-        return Panel(found, self.setup.config.gate.rule_budget, self.clock)
+    def history(self, account: str, state: AccountState) -> History:
+        """What the account's journal tells up to the row that the state was read at."""
+        with self._past_lock:
+            past = self._past.setdefault(account, Past())
+            if past.seq < state.seq:
+                for entry in self.ledger().entries(account, after=past.seq):
+                    if entry.seq > state.seq:
+                        break
+                    past.take(entry)
+            return past.history(self.clock.now())
 
 
 def _looked_back(account: str) -> str:
@@ -521,19 +493,6 @@ def _doubt(one: Recorded) -> str:
         f"Order {one.client_order_id} in {one.symbol} is of unknown outcome since {iso(one.at)}; it must be settled "
         "first (`ordergate reconcile`)."
     )
-
-
-def _missing(rules: Sequence[Mapping[str, Any]], verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
-    asked = {verdict.rule for verdict in verdicts}
-    return tuple(
-        refusal(made["name"], "rule_not_active", "This rule is not active now.")
-        for made in rules
-        if made["name"] not in asked
-    )
-
-
-def _with_settings(rule: ActiveRule, settings: Any) -> ActiveRule:
-    return rule if settings is None else evolve(rule, settings=from_plain(settings, type(rule.settings)))
 
 
 def _not_sent(decision: Decision, why: str) -> Receipt:

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 from attrs import evolve, frozen
 
+from ordergate.again import judge_again
 from ordergate.amounts import exact
 from ordergate.band import Band
 from ordergate.broker import Broker, wire_id
@@ -27,7 +28,7 @@ from ordergate.errors import BrokerError, ConfigError, InputError, LedgerBusy, L
 from ordergate.exits import Exits
 from ordergate.judge import Inputs, Judgement, band, judge
 from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation
-from ordergate.models import History, OrderStatus, PastOrder, TradingState, VenueOrder, Verdict
+from ordergate.models import History, OrderStatus, TradingState, VenueOrder, Verdict
 from ordergate.order import Order, parse_client_order_id
 from ordergate.outcome import CONTENDED, LEDGER_DOWN, as_recorded, digest_of, judged, replay, sent
 from ordergate.records import canonical, to_plain
@@ -40,7 +41,6 @@ __all__ = ["Executor"]
 
 _TRIES: Final = 200  # of the whole decision, while others keep changing the account
 _PAUSE: Final = (0.0002, 0.002)
-_DAY: Final = 86_400.0
 
 
 class Executor:
@@ -201,7 +201,8 @@ class Executor:
         if recorded is None:
             raise InputError("client_order_id", client_order_id, f"account {name} has no decision under this id")
         with exact():
-            again = self.desk.judge_again(recorded)
+            panel = self.setup.panel
+            again = judge_again(recorded, self.desk.ledger(), panel.rules, self.config.gate.rule_budget, self.clock)
         return Explained(decision=replay(recorded), again=again)
 
     def _arrives_for(self, recorded: Recorded) -> float:
@@ -285,7 +286,7 @@ class Executor:
         if stop is None:
             state = desk.ledger().state(name)
             if self.setup.panel.wants_history:
-                history = self._history(name)
+                history = desk.history(name, state)
         snapshot = desk.facts(broker, order.symbol, state, previous)
         if state is not None:
             snapshot, state, found = desk.agree(broker, order.symbol, snapshot, state, bind=bind)
@@ -299,6 +300,7 @@ class Executor:
             profile=broker.profile,
             facts=snapshot.facts,
             age=self.clock.monotonic() - snapshot.begun,
+            seq=state.seq if state else 0,
             reservations=state.reservations if state else (),
             stops=(*self.setup.refusals, *stops),
             history=history,
@@ -411,9 +413,6 @@ class Executor:
         if judgement.meddled and not closed:
             self.desk.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
 
-    def _history(self, account: str) -> History:
-        return History(orders=tuple(map(_past, self.desk.ledger().sent_since(account, self.clock.now() - _DAY))))
-
 
 @frozen(kw_only=True)
 class Limits:
@@ -438,16 +437,3 @@ class Explained:
             return [to_plain(verdict) for verdict in verdicts]
 
         return seen(self.decision.verdicts) == seen(self.again)
-
-
-def _past(recorded: Recorded) -> PastOrder:
-    decision = replay(recorded)
-    size = decision.purchase.size if decision.purchase else Decimal(0)
-    return PastOrder(
-        client_order_id=recorded.client_order_id,
-        symbol=recorded.symbol,
-        side=decision.order.side,
-        size=size,
-        status=decision.status if decision.status is not OrderStatus.APPROVED else OrderStatus.UNKNOWN,
-        at=recorded.at,
-    )

@@ -40,6 +40,7 @@ FUNDS: Final = "gate.funds"
 class Inputs:
     """Everything a verdict depends on. `age` is how old the facts are, in seconds; `stops` are the (code, sentence) of
     whatever forbids buying before any number is looked at: a halt, a broken set-up, an order of unknown outcome.
+    Reservations and history follow from the journal up to its row `seq`.
     """
 
     account: str
@@ -49,6 +50,7 @@ class Inputs:
     profile: BrokerProfile
     facts: Facts
     age: float
+    seq: int = 0
     reservations: tuple[Reservation, ...] = ()
     stops: tuple[tuple[str, str], ...] = ()
     history: History = Factory(History)
@@ -290,7 +292,7 @@ def _asked(case: _Case) -> Asked:
         amount = round_down(max(ZERO, case.available.get(case.market.base, ZERO)), case.market.amount_step)
         if amount == 0:
             raise InputError("all", True, f"there is no {case.market.base} to sell")
-    return Asked(order.side, order.spend, amount, order.limit)
+    return Asked(order.side, order.spend, amount, order.limit, order.principal)
 
 
 def _values(case: _Case, sized: Sized) -> dict[str, Any]:

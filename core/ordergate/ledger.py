@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from ordergate.clock import Clock
     from ordergate.journal import Break, Entry
 
-__all__ = ["EVERY_ACCOUNT", "AccountState", "AlreadyRecorded", "Ledger", "Recorded", "Reservation", "open_ledger"]
+__all__ = [
+    "EVERY_ACCOUNT",
+    "SENDING",
+    "AccountState",
+    "AlreadyRecorded",
+    "Ledger",
+    "Recorded",
+    "Reservation",
+    "Unfinished",
+    "open_ledger",
+]
 
 EVERY_ACCOUNT = "*"
 """The name under which the trading state of all accounts together is kept."""
@@ -74,8 +84,19 @@ class Recorded:
 
 
 @frozen(kw_only=True)
+class Unfinished:
+    """An order that was to be sent and whose last word is not final. `send_by`: seconds since the epoch."""
+
+    client_order_id: str
+    symbol: str
+    wire_id: str
+    status: str
+    send_by: float
+
+
+@frozen(kw_only=True)
 class AccountState:
-    """What a buy is judged on beside the facts."""
+    """What a buy is judged on beside the facts, all as of the journal's row `seq`."""
 
     name: str
     identity: str | None
@@ -85,7 +106,12 @@ class AccountState:
     trading_by: str
     """Why it is not active, in words; empty when it is."""
     reservations: tuple[Reservation, ...]
-    head: str
+    unfinished: tuple[Unfinished, ...]
+    seq: int
+    sender: str = ""
+    """Who else may send for this account now, and until when, in words; empty when this process may."""
+    epoch: int = 0
+    """Counts the senders that the account has had; a buy judged under another one is not taken."""
 
 
 class Ledger(Protocol):
@@ -108,10 +134,6 @@ class Ledger(Protocol):
         """Recorded orders, newest first."""
         ...
 
-    def sent_since(self, account: str, since: float) -> tuple[Recorded, ...]:
-        """All orders of the account that were to be sent since then, newest first."""
-        ...
-
     def known_wire_ids(self, account: str, wire_ids: tuple[str, ...], *, alive: bool = False) -> frozenset[str]:
         """Those of the ids that orders of the account have; with `alive` not those that expired or were rejected."""
         ...
@@ -126,7 +148,10 @@ class Ledger(Protocol):
         key: str | None = None,
         judged_on: AccountState | None = None,
     ) -> int | None:
-        """Add one row and return its number; None when `judged_on` is no longer true. Raises `AlreadyRecorded`."""
+        """Add one row and return its number; None when `judged_on` is no longer true. Raises `AlreadyRecorded`.
+
+        `judged_on` is true while version, settlement number and sender are as it says.
+        """
         ...
 
     def keep(self, account: str, body: str) -> str:
@@ -143,8 +168,10 @@ class Ledger(Protocol):
         """Trading state and reason per account name, and of all together under `EVERY_ACCOUNT`."""
         ...
 
-    def entries(self, account: str | None = None, *, newest: int | None = None) -> Iterator[Entry]:
-        """Journal rows in the order (account, seq); with `newest` only the last so many, in the order of time."""
+    def entries(self, account: str | None = None, *, after: int = 0, newest: int | None = None) -> Iterator[Entry]:
+        """Journal rows in the order (account, seq), of one account those after row `after`; with `newest` only the last
+        so many, in the order of time.
+        """
         ...
 
     def heads(self) -> Mapping[str, tuple[int, str]]:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from ordergate.amounts import ZERO
 
@@ -22,6 +22,7 @@ __all__ = [
     "Absence",
     "Account",
     "AccountReport",
+    "Basis",
     "BrokerProfile",
     "FeesFrom",
     "Figure",
@@ -272,6 +273,8 @@ class Purchase:
     spend: Decimal | None
     amount: Decimal | None
     limit: Decimal | None
+    principal: str | None = None
+    """Who asks, in the caller's words: a strategy, a bot, a person. Nobody has checked it."""
 
 
 @frozen(kw_only=True)
@@ -318,11 +321,17 @@ class Account:
     position_total: Decimal
     holdings: Mapping[str, Position]
     cash_currencies: frozenset[str]
+    open_orders: int = 0
+    """Orders that can still fill: those open at the venue, and approved buys that it does not show yet."""
 
 
 @frozen(kw_only=True)
 class PastOrder:
-    """An order the ledger remembers. `size` in USD."""
+    """An order of the account that was recorded to be sent. `size` and `cost` in USD, zero for an exit.
+
+    `spend`, `amount` and `limit` are as they were sent. `filled_amount`, `filled_value` and `fees` are what the last
+    word of it said, in base and quote currency; `heard_at` is when that was recorded.
+    """
 
     client_order_id: str
     symbol: str
@@ -330,13 +339,44 @@ class PastOrder:
     size: Decimal
     status: OrderStatus
     at: float
+    cost: Decimal = ZERO
+    spend: Decimal | None = None
+    amount: Decimal | None = None
+    limit: Decimal | None = None
+    is_exit: bool = False
+    principal: str | None = None
+    filled_amount: Decimal = ZERO
+    filled_value: Decimal = ZERO
+    fees: Decimal = ZERO
+    heard_at: float | None = None
+    realised: Decimal | None = None
+    """USD won (or, below zero, lost) by what this sell has filled, against the average cost of what was bought through
+    the gate in the same market, fees included. None where nothing was sold, or its cost is not known.
+    """
+
+
+@frozen(kw_only=True)
+class Basis:
+    """What of a market's base currency was bought through the gate and not sold since, and its cost in USD, fees
+    included, at the average.
+    """
+
+    amount: Decimal
+    cost: Decimal
 
 
 @frozen(kw_only=True)
 class History:
-    """Orders of the account in the last 24 hours that were sent, newest first. Fetched only when a rule asks for it."""
+    """What the account's journal tells, as of the moment `now` of judging. Read only when a rule asks for it.
 
+    `orders` are those sent in the last 31 days, newest first. `costs` has the basis of each market that was bought in.
+    `peaks` is the highest equity (USD) that decisions of each day saw, by ISO date in UTC, for the last 366 days.
+    """
+
+    now: float = 0.0
     orders: tuple[PastOrder, ...] = ()
+    costs: Mapping[str, Basis] = Factory(dict)
+    peaks: Mapping[str, Decimal] = Factory(dict)
 
 
 @frozen(kw_only=True)
@@ -352,6 +392,9 @@ class Verdict:
     observed: Decimal | None = None
     limit: Decimal | None = None
     rule: str = ""
+    owner: str | None = None
+    """Who answers for this limit, and below why it is what it is: `owner` and `reason` in `[rules.NAME]`."""
+    reason: str | None = None
 
     @classmethod
     def approve(cls, *, observed: Decimal | None = None, limit: Decimal | None = None) -> Self:

@@ -83,6 +83,16 @@ def _optional_id(value: object) -> str | None:
     return None if value is None else parse_client_order_id(value)
 
 
+def _optional_principal(value: object) -> str | None:
+    if value is None:
+        return None
+    fix = "use 1 to 64 ASCII letters, digits, '_', '.' or '-'"
+    text = _text(value, "principal", fix)
+    if not _CLIENT_ID.fullmatch(text):
+        raise InputError("principal", text, fix)
+    return text
+
+
 def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InputError(name, value, "use true or false")
@@ -112,7 +122,8 @@ class Order:
 
     A buy names `spend` (quote amount; a market buy, or with `limit` the most it may take before fees), or `amount`
     (base amount) together with `limit`. A sell names `amount` or `all`, with or without `limit`.
-    `force_liquidate` is the emergency form of a sell and needs a `reason`.
+    `force_liquidate` is the emergency form of a sell and needs a `reason`. `principal` says who asks: a strategy, a
+    bot, a person.
     """
 
     symbol: str = field(converter=parse_symbol)
@@ -125,6 +136,7 @@ class Order:
     client_order_id: str | None = field(default=None, converter=_optional_id)
     force_liquidate: bool = field(default=False, converter=_force_liquidate)
     reason: str | None = field(default=None, converter=_reason)
+    principal: str | None = field(default=None, converter=_optional_principal)
 
     def __attrs_post_init__(self) -> None:
         named = [name for name in ("spend", "amount") if getattr(self, name) is not None]

@@ -182,10 +182,10 @@ def as_recorded(
         "judged_on": None
         if inputs is None
         else {
+            "seq": inputs.seq,
+            "now": inputs.history.now,
             "age": inputs.age,
             "stops": [list(stop) for stop in inputs.stops],
-            "reservations": to_plain(inputs.reservations),
-            "history": to_plain(inputs.history),
         },
     }
 

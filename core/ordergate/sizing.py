@@ -27,12 +27,13 @@ class Asked:
     spend: Decimal | None
     amount: Decimal | None
     limit: Decimal | None
+    principal: str | None = None
 
     def resized(self, value: Decimal) -> Asked:
         """The same with another size, in the unit it was sized in."""
         if self.spend is not None:
-            return Asked(self.side, value, None, self.limit)
-        return Asked(self.side, None, value, self.limit)
+            return Asked(self.side, value, None, self.limit, self.principal)
+        return Asked(self.side, None, value, self.limit, self.principal)
 
 
 @frozen(kw_only=True)
@@ -67,14 +68,14 @@ def size_up(
         amount = round_down(wanted, market.amount_step)
         needs = amount * limit * (1 + taker)
         size = amount * min(limit, market.ask)
-        purchase = _purchase(market, Side.BUY, size * rate, needs * rate, amount, amount=amount, limit=limit)
+        purchase = _purchase(asked, market, size * rate, needs * rate, amount, amount=amount, limit=limit)
         return Sized(purchase=purchase, spend=None, amount=amount, limit=limit, needs=needs)
     spend = round_down(asked.spend or ZERO, market.spend_step)
     inside = profile.fees_from is FeesFrom.INSIDE
     needs = spend if inside else spend * (1 + taker)
     bought = _divided(spend, market.ask * (1 + taker) if inside else market.ask)
     acquires = round_down(bought, market.amount_step)
-    purchase = _purchase(market, Side.BUY, spend * rate, needs * rate, acquires, spend=spend)
+    purchase = _purchase(asked, market, spend * rate, needs * rate, acquires, spend=spend)
     return Sized(purchase=purchase, spend=spend, amount=None, limit=None, needs=needs)
 
 
@@ -124,13 +125,13 @@ def _judged_sell(asked: Asked, market: Market, limit: Decimal | None, taker: Dec
     amount = round_down(asked.amount or ZERO, market.amount_step)
     size = amount * market.bid
     cost = amount * max(market.bid, limit or ZERO)
-    purchase = _purchase(market, Side.SELL, size * rate, cost * rate, size * (1 - taker), amount=amount, limit=limit)
+    purchase = _purchase(asked, market, size * rate, cost * rate, size * (1 - taker), amount=amount, limit=limit)
     return Sized(purchase=purchase, spend=None, amount=amount, limit=limit, needs=amount)
 
 
 def _purchase(
+    asked: Asked,
     market: Market,
-    side: Side,
     size: Decimal,
     cost: Decimal,
     acquires: Decimal,
@@ -139,10 +140,10 @@ def _purchase(
     amount: Decimal | None = None,
     limit: Decimal | None = None,
 ) -> Purchase:
-    buys = side is Side.BUY
+    buys = asked.side is Side.BUY
     return Purchase(
         symbol=market.symbol,
-        side=side,
+        side=asked.side,
         takes=market.base if buys else market.quote,
         gives=market.quote if buys else market.base,
         size=size,
@@ -151,6 +152,7 @@ def _purchase(
         spend=spend,
         amount=amount,
         limit=limit,
+        principal=asked.principal,
     )
 
 

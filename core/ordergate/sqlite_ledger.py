@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from ordergate.clock import Clock
 from ordergate.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerVersion
 from ordergate.journal import Break, Entry, first_break, link
-from ordergate.ledger import EVERY_ACCOUNT, AccountState, AlreadyRecorded, Recorded, Reservation
+from ordergate.ledger import EVERY_ACCOUNT, AccountState, AlreadyRecorded, Recorded, Reservation, Unfinished
 from ordergate.models import TradingState
 from ordergate.records import canonical, digest
 
@@ -132,9 +132,9 @@ class SqliteLedger:
         self._check_file(self.mark)
         # One statement, one snapshot: version and reservations always belong together.
         rows = self._all(
-            """SELECT a.name, a.identity, a.version, a.settlement, a.trading, a.head, o.reservation, o.status,
-            o.receipt_at
-               FROM account AS a LEFT JOIN orders AS o ON o.account = a.name AND o.live = 1
+            """SELECT a.name, a.identity, a.version, a.settlement, a.trading, a.seq, o.live, o.reservation, o.status,
+                      o.receipt_at, o.final, o.client_order_id, o.symbol, o.wire_id, o.send_by
+               FROM account AS a LEFT JOIN orders AS o ON o.account = a.name AND (o.live = 1 OR o.final = 0)
                WHERE a.name IN (?, ?)""",
             (account, EVERY_ACCOUNT),
         )
@@ -143,7 +143,7 @@ class SqliteLedger:
         if not own:
             self._name_account(account)
             return self.state(account)
-        name, identity, version, settlement, _, head, *_ = own[0]
+        name, identity, version, settlement, _, seq, *_ = own[0]
         return AccountState(
             name=name,
             identity=identity,
@@ -151,8 +151,9 @@ class SqliteLedger:
             settlement=settlement,
             trading=TradingState.EXITS_ONLY if halted else TradingState.ACTIVE,
             trading_by=self._why(halted[0]) if halted else "",
-            reservations=tuple(_reservation(*row[6:]) for row in own if row[6] is not None),
-            head=head,
+            reservations=tuple(_reservation(*row[7:10]) for row in own if row[6] == 1),
+            unfinished=tuple(_unfinished(*row[8:]) for row in own if row[10] == 0),
+            seq=seq,
         )
 
     def find(self, account: str, client_order_id: str) -> Recorded | None:
@@ -166,10 +167,6 @@ class SqliteLedger:
     def recent(self, account: str | None, since: float, limit: int) -> tuple[Recorded, ...]:
         where = "WHERE (? IS NULL OR o.account = ?) AND o.at >= ? ORDER BY o.at DESC, o.seq DESC LIMIT ?"
         return tuple(map(_recorded, self._all(_RECORDED + where, (account, account, since, limit))))
-
-    def sent_since(self, account: str, since: float) -> tuple[Recorded, ...]:
-        where = "WHERE o.account = ? AND o.wire_id IS NOT NULL AND o.at >= ? ORDER BY o.at DESC, o.seq DESC"
-        return tuple(map(_recorded, self._all(_RECORDED + where, (account, since))))
 
     def known_wire_ids(self, account: str, wire_ids: tuple[str, ...], *, alive: bool = False) -> frozenset[str]:
         rows = self._all(
@@ -195,21 +192,21 @@ class SqliteLedger:
         rows = self._all("SELECT name, trading FROM account ORDER BY name", ())
         return {name: (TradingState(trading), self._why(name) if trading != "active" else "") for name, trading in rows}
 
-    def entries(self, account: str | None = None, *, newest: int | None = None) -> Iterator[Entry]:
+    def entries(self, account: str | None = None, *, after: int = 0, newest: int | None = None) -> Iterator[Entry]:
         columns = "SELECT account, seq, kind, at, key, body, hash FROM journal WHERE (? IS NULL OR account = ?) "
         if newest is not None:
             rows = self._all(columns + "ORDER BY at DESC, seq DESC LIMIT ?", (account, account, newest))
             yield from (Entry(*row) for row in reversed(rows))
             return
-        after = ("", 0)
+        last = (account or "", after)
         while True:  # in pages, so that a long journal is neither held in memory nor read under one lock
             rows = self._all(
-                columns + "AND (account, seq) > (?, ?) ORDER BY account, seq LIMIT 5000", (account, account, *after)
+                columns + "AND (account, seq) > (?, ?) ORDER BY account, seq LIMIT 5000", (account, account, *last)
             )
             yield from (Entry(*row) for row in rows)
             if len(rows) < 5000:
                 return
-            after = (rows[-1][0], rows[-1][1])
+            last = (rows[-1][0], rows[-1][1])
 
     def heads(self) -> Mapping[str, tuple[int, str]]:
         rows = self._all("SELECT name, seq, head FROM account ORDER BY name", ())
@@ -434,6 +431,12 @@ def _reservation(body: str, status: str, receipt_at: float | None) -> Reservatio
         status=status,
         receipt_at=receipt_at,
     )
+
+
+def _unfinished(
+    status: str, _at: float | None, _final: int, client_order_id: str, symbol: str, wire_id: str, send_by: float
+) -> Unfinished:
+    return Unfinished(client_order_id=client_order_id, symbol=symbol, wire_id=wire_id, status=status, send_by=send_by)
 
 
 def _recorded(row: Any) -> Recorded:

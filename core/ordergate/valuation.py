@@ -41,6 +41,8 @@ class Claim:
     takes: str
     needs: Decimal
     size: Decimal
+    unseen: bool = False
+    """True for an approved buy that the venue does not list among its open orders."""
 
 
 def lag_of(profile: BrokerProfile, gate: Gate) -> float:
@@ -64,6 +66,7 @@ class Valuation:
     unvalued: tuple[str, ...]
     ages: Mapping[str, float]
     flaws: tuple[str, ...]
+    open_orders: int
 
 
 def value(facts: Facts, gate: Gate, age: float) -> Valuation:
@@ -118,6 +121,7 @@ def value(facts: Facts, gate: Gate, age: float) -> Valuation:
         unvalued=tuple(unvalued),
         ages=ages,
         flaws=tuple(flaws),
+        open_orders=len(facts.report.open_orders) if facts.report else 0,
     )
 
 
@@ -138,6 +142,7 @@ def claims_of(
     open_orders = facts.report.open_orders if facts.report else ()
     # What is left of an order without a limit has no value of its own: until it is over, all of it counts.
     resting = {order.client_order_id for order in open_orders if order.limit is not None}
+    listed = {order.client_order_id for order in open_orders}
     claims: list[Claim] = []
     gone: list[str] = []
     in_full: set[str | None] = set()
@@ -146,7 +151,8 @@ def claims_of(
         if seen and OrderStatus(one.status).is_final:
             gone.append(one.client_order_id)
         elif not (seen and one.wire_id in resting):
-            claims.append(Claim(gives=one.gives, takes=one.takes, needs=one.needs, size=one.size))
+            unseen = one.wire_id not in listed
+            claims.append(Claim(gives=one.gives, takes=one.takes, needs=one.needs, size=one.size, unseen=unseen))
             in_full.add(one.wire_id)
     for order in open_orders:
         base, quote = order.symbol.split("-")
@@ -160,7 +166,9 @@ def claims_of(
 def merge(name: str, valuation: Valuation, claims: Iterable[Claim], gate: Gate) -> Account:
     """The account as rules see it. Only the currencies that carry a claim are touched; the rest is shared."""
     claimed: dict[str, Decimal] = {}
+    open_orders = valuation.open_orders
     for claim in claims:
+        open_orders += claim.unseen
         if claim.takes not in gate.cash:
             claimed[claim.takes] = claimed.get(claim.takes, ZERO) + claim.size
     changed: dict[str, Position] = {}
@@ -179,6 +187,7 @@ def merge(name: str, valuation: Valuation, claims: Iterable[Claim], gate: Gate) 
         position_total=total,
         holdings=Copies(ChainMap(changed, valuation.holdings)),
         cash_currencies=frozenset(gate.cash),
+        open_orders=open_orders,
     )
 
 

@@ -43,6 +43,7 @@ TRIED: dict[str, list[object]] = {
     "client_order_id": ["force", "bypass"],
     "force_liquidate": [True, False],
     "reason": ["emergency", "approved by the operator"],
+    "principal": ["admin", "ordergate"],
 }
 
 

@@ -23,9 +23,8 @@ def test_the_example_config_answers_as_promised(program: Any) -> None:
         "min_position": ("3", Decimal(20)),
     }
     assert {verdict["rule"] for verdict in data["verdicts"]} == RULES | CHECKS
-    assert all(
-        set(verdict) == {"rule", "approved", "code", "message", "observed", "limit"} for verdict in data["verdicts"]
-    )
+    names = {"rule", "approved", "code", "message", "observed", "limit", "owner", "reason"}
+    assert all(set(verdict) == names for verdict in data["verdicts"])
     assert (data["smallest_passing"], data["smallest_passing_in"]) == ("20.00", "USD")
     assert (data["facts"]["equity"], data["facts"]["cash"], data["facts"]["tier"]) == ("335.00", "300.00", "INVESTOR")
     assert data["facts"]["positions"][0]["currency"] == "ETH"

@@ -143,7 +143,8 @@ def test_enum_members_are_written_as_bare_text() -> None:
 def test_loose_values_are_written_too() -> None:
     loose: Mapping[str, object] = MappingProxyType({"b": (Verdict.approve(observed=Decimal("1.0")),), "a": None})
     assert canonical(loose) == (
-        '{"a":null,"b":[{"approved":true,"code":"approved","limit":null,"message":"","observed":"1","rule":""}]}'
+        '{"a":null,"b":[{"approved":true,"code":"approved","limit":null,"message":"","observed":"1","owner":null,'
+        '"reason":null,"rule":""}]}'
     )
 
 

@@ -231,7 +231,7 @@ def test_each_row_is_linked_to_the_one_before_it(ledger: SqliteLedger) -> None:
         previous = link(previous, "main", entry.seq, entry.kind, entry.at, entry.key, entry.body)
         assert entry.hash == previous
     assert ledger.heads() == {"main": (3, previous)}
-    assert ledger.state("main").head == previous
+    assert ledger.heads()["main"][1] == previous
 
 
 def test_what_decisions_were_made_on_is_stored_once(ledger: SqliteLedger, path: Path) -> None:

@@ -184,7 +184,7 @@ class LedgerMachine(RuleBasedStateMachine):
             state, model = self.ledger.state(name), self.model[name]
             halted = "exits_only" in (model.trading, every.trading)
             assert (state.version, state.settlement) == (model.version, model.settlement)
-            assert (state.identity, state.head) == (model.identity, model.head)
+            assert (state.identity, state.seq) == (model.identity, model.seq)
             assert state.trading == ("exits_only" if halted else "active")
             assert {one.client_order_id: (one.status, one.receipt_at) for one in state.reservations} == {
                 client_id: (order.status, order.receipt_at) for client_id, order in model.orders.items() if order.live

@@ -10,6 +10,7 @@ NAMES = [
     "Absence",
     "Account",
     "AccountReport",
+    "Basis",
     "BrokerError",
     "BrokerProfile",
     "ConfigError",

@@ -78,9 +78,6 @@ class Disk:
     def recent(self, account: str | None, since: float, limit: int) -> tuple[Recorded, ...]:
         return self._call(lambda: self._ledger.recent(account, since, limit))
 
-    def sent_since(self, account: str, since: float) -> tuple[Recorded, ...]:
-        return self._call(lambda: self._ledger.sent_since(account, since))
-
     def known_wire_ids(self, account: str, wire_ids: tuple[str, ...], *, alive: bool = False) -> frozenset[str]:
         return self._call(lambda: self._ledger.known_wire_ids(account, wire_ids, alive=alive))
 
@@ -90,8 +87,8 @@ class Disk:
     def trading(self) -> Mapping[str, tuple[TradingState, str]]:
         return self._call(self._ledger.trading)
 
-    def entries(self, account: str | None = None, *, newest: int | None = None) -> Iterator[Entry]:
-        return iter(self._call(lambda: tuple(self._ledger.entries(account, newest=newest))))
+    def entries(self, account: str | None = None, *, after: int = 0, newest: int | None = None) -> Iterator[Entry]:
+        return iter(self._call(lambda: tuple(self._ledger.entries(account, after=after, newest=newest))))
 
     def heads(self) -> Mapping[str, tuple[int, str]]:
         return self._call(self._ledger.heads)

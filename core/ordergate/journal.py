@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-__all__ = ["Break", "Entry", "first_break", "link"]
+from ordergate.errors import LedgerDamaged
+
+__all__ = ["Break", "DoesNotFollow", "Entry", "first_break", "link", "sound"]
 
 
 @frozen
@@ -35,6 +37,14 @@ class Break:
         return f"account {self.account}, row {self.seq}: {self.what}"
 
 
+class DoesNotFollow(LedgerDamaged):
+    """A row `at` which a journal stops being what was written."""
+
+    def __init__(self, at: Break) -> None:
+        super().__init__(f"the journal does not hold: {at}")
+        self.at = at
+
+
 def link(previous: str, account: str, seq: int, kind: str, at: float, key: str | None, body: str) -> str:
     """The hash of a row that follows the row with hash `previous` (empty for the first)."""
     # Lengths before texts: no two different rows can look the same to the hash.
@@ -49,15 +59,27 @@ def first_break(entries: Iterable[Entry], heads: Iterator[tuple[str, int, str]])
     `heads` are the (account, seq, hash) that the ledger remembers as last: a cut tail shows there.
     """
     last: dict[str, tuple[int, str]] = {}
-    for entry in entries:
-        seq, hashed = last.get(entry.account, (0, ""))
-        if entry.seq != seq + 1:
-            return Break(entry.account, seq + 1, f"it is missing; the next row there is {entry.seq}")
-        if link(hashed, entry.account, entry.seq, entry.kind, entry.at, entry.key, entry.body) != entry.hash:
-            return Break(entry.account, entry.seq, f"its content or its hash was changed ({entry.kind})")
-        last[entry.account] = (entry.seq, entry.hash)
+    try:
+        for entry in sound(entries):
+            last[entry.account] = (entry.seq, entry.hash)
+    except DoesNotFollow as found:
+        return found.at
     for account, seq, hashed in heads:
-        at, found = last.get(account, (0, ""))
-        if (at, found) != (seq, hashed):
+        at, ended = last.get(account, (0, ""))
+        if (at, ended) != (seq, hashed):
             return Break(account, at + 1, f"the ledger remembers {seq} rows, the journal ends at {at}")
     return None
+
+
+def sound(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The same rows as long as each follows from the one before. Raises DoesNotFollow at the first that does not."""
+    account, seq, hashed = "", 0, ""
+    for entry in entries:
+        if entry.account != account:
+            account, seq, hashed = entry.account, 0, ""
+        if entry.seq != seq + 1:
+            raise DoesNotFollow(Break(account, seq + 1, f"it is missing; the next row there is {entry.seq}"))
+        if link(hashed, account, entry.seq, entry.kind, entry.at, entry.key, entry.body) != entry.hash:
+            raise DoesNotFollow(Break(account, entry.seq, f"its content or its hash was changed ({entry.kind})"))
+        seq, hashed = entry.seq, entry.hash
+        yield entry

@@ -7,7 +7,7 @@ moved: that one insert is what keeps a cap true across threads, processes and ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -26,6 +26,7 @@ __all__ = [
     "SENDING",
     "AccountState",
     "AlreadyRecorded",
+    "Content",
     "Ledger",
     "Recorded",
     "Reservation",
@@ -114,6 +115,15 @@ class AccountState:
     """Counts the senders that the account has had; a buy judged under another one is not taken."""
 
 
+@frozen
+class Content:
+    """A text that decisions were made on. `name` is its hash, as `keep` returned it."""
+
+    account: str
+    name: str
+    body: str
+
+
 class Ledger(Protocol):
     """One store. Every method raises `LedgerError` or a kind of it when the store cannot be used.
 
@@ -171,6 +181,18 @@ class Ledger(Protocol):
     def entries(self, account: str | None = None, *, after: int = 0, newest: int | None = None) -> Iterator[Entry]:
         """Journal rows in the order (account, seq), of one account those after row `after`; with `newest` only the last
         so many, in the order of time.
+        """
+        ...
+
+    def contents(self) -> Iterator[Content]:
+        """Every text that was kept, in the order (account, name)."""
+        ...
+
+    def adopt(self, entries: Iterable[Entry], contents: Iterable[Content]) -> None:
+        """Take a whole journal over into an empty ledger: each row exactly as it is, the tables folded from it.
+
+        The rows come as `entries` gives them. All or nothing: raises LedgerError when the ledger is not empty, when a
+        row does not follow from the one before, and when a text is not what its name says.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from importlib.resources import files
@@ -19,8 +19,16 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from ordergate.clock import Clock
 from ordergate.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerVersion
-from ordergate.journal import Break, Entry, first_break, link
-from ordergate.ledger import EVERY_ACCOUNT, AccountState, AlreadyRecorded, Recorded, Reservation, Unfinished
+from ordergate.journal import Break, Entry, first_break, link, sound
+from ordergate.ledger import (
+    EVERY_ACCOUNT,
+    AccountState,
+    AlreadyRecorded,
+    Content,
+    Recorded,
+    Reservation,
+    Unfinished,
+)
 from ordergate.models import TradingState
 from ordergate.records import canonical, digest
 
@@ -126,6 +134,38 @@ class SqliteLedger:
             self._all("INSERT OR IGNORE INTO content VALUES (?, ?, ?)", (account, name, body))
         return name
 
+    def adopt(self, entries: Iterable[Entry], contents: Iterable[Content]) -> None:
+        self._guarded(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+        with self._lock:
+            try:
+                self._adopt(entries, contents)
+                self._connection.execute("COMMIT")
+            except sqlite3.IntegrityError as error:
+                raise LedgerDamaged(f"the journal contradicts itself: {error}") from error
+            except sqlite3.Error as error:
+                self._raise(error, getattr(error, "sqlite_errorname", "") or "")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def _adopt(self, entries: Iterable[Entry], contents: Iterable[Content]) -> None:
+        connection = self._connection
+        if connection.execute("SELECT 1 FROM journal UNION ALL SELECT 1 FROM content LIMIT 1").fetchone():
+            raise LedgerError(f"the ledger {self.path} is not empty; name a file that is not there yet")
+        name_account = "INSERT OR IGNORE INTO account (name) VALUES (?)"
+        named = ""
+        for entry in sound(entries):
+            if entry.account != named:
+                named = entry.account
+                connection.execute(name_account, (named,))
+            row = (entry.account, entry.seq, entry.kind, entry.at, entry.key, entry.body, entry.hash)
+            connection.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        for one in contents:
+            if digest(one.body) != one.name:
+                raise LedgerDamaged(f"the recorded facts {one.name[:12]}… of account {one.account} were changed")
+            connection.execute(name_account, (one.account,))
+            connection.execute("INSERT INTO content VALUES (?, ?, ?)", (one.account, one.name, one.body))
+
     # ------------------------------------------------------------------------------------------------------- reading
 
     def state(self, account: str) -> AccountState:
@@ -205,6 +245,19 @@ class SqliteLedger:
             )
             yield from (Entry(*row) for row in rows)
             if len(rows) < 5000:
+                return
+            last = (rows[-1][0], rows[-1][1])
+
+    def contents(self) -> Iterator[Content]:
+        last = ("", "")
+        while True:
+            rows = self._all(
+                """SELECT account, hash, body FROM content WHERE (account, hash) > (?, ?)
+                   ORDER BY account, hash LIMIT 500""",
+                last,
+            )
+            yield from (Content(*row) for row in rows)
+            if len(rows) < 500:
                 return
             last = (rows[-1][0], rows[-1][1])
 

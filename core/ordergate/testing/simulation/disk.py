@@ -5,12 +5,12 @@ Every call is a point before it and a point after it: a process may die with the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from ordergate.errors import LedgerBusy, LedgerError
 from ordergate.journal import Break, Entry
-from ordergate.ledger import AccountState, Ledger, Recorded
+from ordergate.ledger import AccountState, Content, Ledger, Recorded
 from ordergate.models import TradingState
 
 if TYPE_CHECKING:
@@ -89,6 +89,12 @@ class Disk:
 
     def entries(self, account: str | None = None, *, after: int = 0, newest: int | None = None) -> Iterator[Entry]:
         return iter(self._call(lambda: tuple(self._ledger.entries(account, after=after, newest=newest))))
+
+    def contents(self) -> Iterator[Content]:
+        return iter(self._call(lambda: tuple(self._ledger.contents())))
+
+    def adopt(self, entries: Iterable[Entry], contents: Iterable[Content]) -> None:
+        self._call(lambda: self._ledger.adopt(entries, contents))
 
     def heads(self) -> Mapping[str, tuple[int, str]]:
         return self._call(self._ledger.heads)

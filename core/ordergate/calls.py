@@ -7,15 +7,21 @@ is why callers stop using a plugin that overran.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
 
 from ordergate.amounts import exact
 
 __all__ = ["Failed", "Overran", "attempt", "within"]
 
 T = TypeVar("T")
+
+_MOST_IDLE: Final = 64  # threads kept for later calls; more end with the call they were made for
+_BUSY: Final = "ordergate-call"
+_IDLE: Final = "ordergate-idle"
 
 
 class Failed(Exception):
@@ -43,24 +49,75 @@ def attempt(function: Callable[..., T], *arguments: Any) -> T:
 
 def within(seconds: float, function: Callable[..., T], *arguments: Any) -> T:
     """Like `attempt`, in a thread with exact arithmetic, and `Overran` when no answer has come after `seconds`."""
-    outcome: list[T] = []
-    failure: list[Failed] = []
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Worker()
+    call = _Call(function, arguments)
+    in_time = False
+    try:
+        worker.take(call)
+        in_time = call.done.acquire(timeout=seconds)
+    finally:  # also when Ctrl-C ends the waiting
+        if in_time and len(_idle) < _MOST_IDLE:
+            _idle.append(worker)
+        else:
+            worker.dismiss()
+    if call.failed is not None:
+        raise call.failed
+    if not call.answer:
+        raise Overran(seconds)
+    return call.answer[0]  # type: ignore[no-any-return]  # it is what the function gave
 
-    def run() -> None:
+
+class _Call:
+    """One call, and what came of it: an answer or a failure, or neither while it runs."""
+
+    __slots__ = ("answer", "arguments", "done", "failed", "function")
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.function, self.arguments = function, arguments
+        self.answer: list[Any] = []
+        self.failed: Failed | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def run(self) -> None:
         with exact():
             try:
-                outcome.append(attempt(function, *arguments))
+                self.answer.append(attempt(self.function, *self.arguments))
             except Failed as failed:
-                failure.append(failed)
+                self.failed = failed
 
-    thread = threading.Thread(target=run, name="ordergate-call", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if outcome:
-        return outcome[0]
-    if failure:
-        raise failure[0]
-    raise Overran(seconds)
+
+class _Worker:
+    """A thread that runs one call after another: waking one costs a fraction of starting one."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        threading.Thread(target=self._work, name=_IDLE, daemon=True).start()
+
+    def take(self, call: _Call) -> None:
+        self._calls.put(call)
+
+    def dismiss(self) -> None:
+        """Let the thread end; one that is still busy with its last call ends after that, if ever."""
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        thread = threading.current_thread()
+        while (call := self._calls.get()) is not None:
+            thread.name = _BUSY
+            call.run()
+            thread.name = _IDLE
+            call.done.release()
+            del call  # an idle thread keeps nothing of the last call alive
+
+
+_idle: list[_Worker] = []
+os.register_at_fork(after_in_child=_idle.clear)  # a forked process has none of these threads
 
 
 def _text(cause: BaseException) -> str:

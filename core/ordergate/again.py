@@ -1,56 +1,120 @@
-"""Judging a recorded decision again, on what was recorded: its facts, its settings, the journal as it then stood."""
+"""Judging a recorded decision again, on what was recorded: its facts, its stops, and the journal as it then stood.
+
+The one place that reads a decision's record back into what was judged. `explain` asks about one decision under the
+set-up it was made with; `ordergate.replay` about all of them, under that set-up or another.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 
 from ordergate.clock import Clock
+from ordergate.decision import FactsSummary
 from ordergate.facts import Facts
-from ordergate.judge import Inputs, judge
+from ordergate.fitness import Stop
+from ordergate.journal import Entry
+from ordergate.judge import Inputs, Judgement, judge
 from ordergate.ledger import Ledger, Recorded
-from ordergate.models import BrokerProfile, Tier, Verdict
+from ordergate.models import BrokerProfile, History, Tier, Verdict
 from ordergate.order import Order
 from ordergate.panel import ActiveRule, Panel, refusal
 from ordergate.past import Past
 from ordergate.records import from_plain
 from ordergate.settings import Gate
+from ordergate.valuation import Valuation, value
 
-__all__ = ["judge_again"]
+__all__ = ["Terms", "judge_again", "judge_body", "past_at", "recorded_profile", "recorded_terms"]
+
+_SNAPSHOTS: Final = 64  # that are kept valued: those of the markets which are traded in turn
+
+
+class Terms:
+    """What a decision is judged under: the gate's numbers, the tiers, the broker's profile, and rules with settings."""
+
+    def __init__(self, gate: Gate, tiers: Sequence[Tier], profile: BrokerProfile, panel: Panel) -> None:
+        self.gate, self.tiers, self.profile, self.panel = gate, tuple(tiers), profile, panel
+        self._valued: dict[str, Valuation] = {}
+
+    def valued(self, name: str, text: str) -> Valuation:
+        """The recorded facts, text `text` under the name `name`, valued by these terms; several decisions share one."""
+        if name not in self._valued:
+            if len(self._valued) == _SNAPSHOTS:
+                del self._valued[next(iter(self._valued))]
+            self._valued[name] = value(from_plain(json.loads(text), Facts), self.gate, self.profile)
+        return self._valued[name]
 
 
 def judge_again(
     recorded: Recorded, ledger: Ledger, rules: Sequence[ActiveRule], budget: float, clock: Clock
-) -> tuple[Verdict, ...]:
-    """The verdicts on a recorded decision by the code of `rules`, with the settings it was made with."""
+) -> tuple[tuple[Verdict, ...], FactsSummary | None]:
+    """The verdicts on a recorded decision by the code of `rules` with the settings it was made with, and the account as
+    they saw it; None where no rule was asked.
+    """
     body = json.loads(recorded.decision)
     on = body["judged_on"]
     if on is None:  # an exit: no rule was asked, so there is nothing to ask again
-        return tuple(from_plain(one, Verdict) for one in body["verdicts"])
+        return tuple(from_plain(one, Verdict) for one in body["verdicts"]), None
     made = json.loads(ledger.kept(recorded.account, body["setup"]))
+    terms = recorded_terms(made, rules, budget, clock)
+    facts = ledger.kept(recorded.account, body["facts"])
+    stops = [(code, sentence) for code, sentence in on["stops"]]
+    judgement = judge_body(body, recorded, terms, facts, past_at(ledger, recorded.account, on["seq"]), stops)
+    return (*judgement.verdicts, *_missing(made["rules"], judgement.verdicts)), judgement.summary
+
+
+def judge_body(
+    body: Mapping[str, Any], row: Recorded | Entry, terms: Terms, facts: str, past: Past, stops: Sequence[Stop]
+) -> Judgement:
+    """Judge the decision of a journal's row under these terms, on its recorded facts and the past it was judged on.
+
+    Raises LedgerDamaged, or what a record of another form makes json and attrs raise, when it cannot be read, and
+    InputError for an order that these terms do not even let be judged. Run inside `amounts.exact()`.
+    """
+    on = body["judged_on"]
+    inputs = Inputs(
+        account=row.account,
+        order=from_plain(body["order"], Order),
+        gate=terms.gate,
+        tiers=terms.tiers,
+        profile=terms.profile,
+        valuation=terms.valued(body["facts"], facts),
+        age=on["age"],
+        seq=on["seq"],
+        reservations=past.reservations(),
+        stops=tuple(stops),
+        # Where no rule then looked back, nobody wrote down the moment: that of the row is the nearest.
+        history=past.history(on["now"] or row.at) if terms.panel.wants_history else History(),
+    )
+    return judge(inputs, terms.panel, find_smallest=False)
+
+
+def past_at(ledger: Ledger, account: str, seq: int) -> Past:
+    """The past of an account as of its row `seq`, folded from the first."""
     past = Past()
-    for entry in ledger.entries(recorded.account):
-        if entry.seq > on["seq"]:
+    for entry in ledger.entries(account):
+        if entry.seq > seq:
             break
         past.take(entry)
-    inputs = Inputs(
-        account=recorded.account,
-        order=from_plain(body["order"], Order),
-        gate=_gate(made),
-        tiers=tuple(from_plain(tier, Tier) for tier in made["tiers"]),
-        profile=from_plain(made["profile"], BrokerProfile),
-        facts=from_plain(json.loads(ledger.kept(recorded.account, body["facts"])), Facts),
-        age=on["age"],
-        reservations=past.reservations(),
-        stops=tuple((code, sentence) for code, sentence in on["stops"]),
-        history=past.history(on["now"]),
-    )
-    verdicts = judge(inputs, _panel(made["rules"], rules, budget, clock), find_smallest=False).verdicts
-    return (*verdicts, *_missing(made["rules"], verdicts))
+    return past
+
+
+# ------------------------------------------------------------------------------------------ the set-up it was made with
+
+
+def recorded_terms(made: Mapping[str, Any], rules: Sequence[ActiveRule], budget: float, clock: Clock) -> Terms:
+    """The recorded set-up `made`, with the code of those of its rules that are among `rules`."""
+    tiers = [from_plain(tier, Tier) for tier in made["tiers"]]
+    return Terms(_gate(made), tiers, recorded_profile(made), Panel(_rules(made["rules"], rules), budget, clock))
+
+
+def recorded_profile(made: Mapping[str, Any]) -> BrokerProfile:
+    """The broker's profile in a recorded set-up."""
+    return from_plain(made["profile"], BrokerProfile)
 
 
 def _gate(made: Mapping[str, Any]) -> Gate:
@@ -66,11 +130,16 @@ def _gate(made: Mapping[str, Any]) -> Gate:
     )
 
 
-def _panel(made: Sequence[Mapping[str, Any]], rules: Sequence[ActiveRule], budget: float, clock: Clock) -> Panel:
+def _rules(made: Sequence[Mapping[str, Any]], rules: Sequence[ActiveRule]) -> list[ActiveRule]:
     active = {rule.name: rule for rule in rules}
-    return Panel(
-        [_with_settings(active[one["name"]], one["settings"]) for one in made if one["name"] in active], budget, clock
-    )
+    return [_as_then(active[one["name"]], one) for one in made if one["name"] in active]
+
+
+def _as_then(rule: ActiveRule, made: Mapping[str, Any]) -> ActiveRule:
+    settings = made["settings"]
+    if settings is not None:
+        rule = evolve(rule, settings=from_plain(settings, type(rule.settings)))
+    return evolve(rule, owner=made.get("owner"), reason=made.get("reason"))
 
 
 def _missing(rules: Sequence[Mapping[str, Any]], verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
@@ -80,7 +149,3 @@ def _missing(rules: Sequence[Mapping[str, Any]], verdicts: tuple[Verdict, ...]) 
         for made in rules
         if made["name"] not in asked
     )
-
-
-def _with_settings(rule: ActiveRule, settings: Any) -> ActiveRule:
-    return rule if settings is None else evolve(rule, settings=from_plain(settings, type(rule.settings)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 from attrs import Factory, frozen
@@ -19,7 +19,8 @@ class FactsSummary:
 
     equity: Decimal | None
     cash: Decimal | None
-    positions: tuple[Position, ...]
+    positions: Collection[Position]
+    """Empty in a decision that is read back: they follow from the facts and the journal, `explain` values them anew."""
     tier: str | None
     ages: Mapping[str, float]
     unvalued: tuple[str, ...] = ()

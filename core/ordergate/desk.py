@@ -27,6 +27,7 @@ from ordergate.past import Past
 from ordergate.records import to_plain
 from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all, venue_now, venue_order_of
 from ordergate.setup import Setup
+from ordergate.valuation import Valuation, value
 
 __all__ = ["Desk", "Snapshot", "Stop"]
 
@@ -34,13 +35,17 @@ _DAY: Final = 86_400.0
 _REST: Final = 1.0  # seconds in which a ledger that just stayed locked is not waited for again
 
 
-@frozen
+@frozen(eq=False)
 class Snapshot:
-    """Facts, when they were begun on the monotonic clock, and the settlement number read before that."""
+    """Facts, valued; when they were begun on the monotonic clock; and the settlement number read before that."""
 
-    facts: Facts
+    valuation: Valuation
     begun: float
     settlement: int
+
+    @property
+    def facts(self) -> Facts:
+        return self.valuation.facts
 
 
 class Desk:
@@ -182,7 +187,8 @@ class Desk:
         if kept is not None and kept.settlement == settlement and self.clock.monotonic() - kept.begun <= young:
             return kept
         begun = self.clock.monotonic()
-        snapshot = Snapshot(self._readers[broker.account].read(symbol), begun, settlement)
+        facts = self._readers[broker.account].read(symbol)
+        snapshot = Snapshot(value(facts, gate, broker.profile), begun, settlement)
         if not snapshot.facts.failures:  # what was not answered is asked again
             self._kept[broker.account, symbol] = snapshot
         return snapshot

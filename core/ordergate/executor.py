@@ -202,8 +202,11 @@ class Executor:
             raise InputError("client_order_id", client_order_id, f"account {name} has no decision under this id")
         with exact():
             panel = self.setup.panel
-            again = judge_again(recorded, self.desk.ledger(), panel.rules, self.config.gate.rule_budget, self.clock)
-        return Explained(decision=replay(recorded), again=again)
+            again, summary = judge_again(
+                recorded, self.desk.ledger(), panel.rules, self.config.gate.rule_budget, self.clock
+            )
+        decision = replay(recorded)
+        return Explained(decision=decision if summary is None else evolve(decision, facts=summary), again=again)
 
     def _arrives_for(self, recorded: Recorded) -> float:
         try:
@@ -298,7 +301,7 @@ class Executor:
             gate=gate,
             tiers=self.config.tiers,
             profile=broker.profile,
-            facts=snapshot.facts,
+            valuation=snapshot.valuation,
             age=self.clock.monotonic() - snapshot.begun,
             seq=state.seq if state else 0,
             reservations=state.reservations if state else (),

@@ -6,6 +6,7 @@ be explained, and replayed, later. Nothing here writes, sends or asks a venue.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -19,13 +20,12 @@ from ordergate.decision import FactsSummary
 from ordergate.errors import InputError, PluginError
 from ordergate.facts import Facts
 from ordergate.ledger import Reservation
-from ordergate.models import Account, BrokerProfile, History, Market, Price, Side, Tier, Verdict
+from ordergate.models import Account, BrokerProfile, History, Market, Side, Tier, Verdict
 from ordergate.order import Order
 from ordergate.panel import Panel, refusal
 from ordergate.settings import Gate
 from ordergate.sizing import Asked, Sized, size_up, venue_objection
-from ordergate.untouched import copied
-from ordergate.valuation import Valuation, claims_of, lag_of, merge, value
+from ordergate.valuation import Claims, Valuation, merge
 
 __all__ = ["Inputs", "Judgement", "band", "judge"]
 
@@ -48,12 +48,17 @@ class Inputs:
     gate: Gate
     tiers: tuple[Tier, ...]
     profile: BrokerProfile
-    facts: Facts
+    valuation: Valuation
+    """The facts, valued by this gate and profile."""
     age: float
     seq: int = 0
     reservations: tuple[Reservation, ...] = ()
     stops: tuple[tuple[str, str], ...] = ()
     history: History = Factory(History)
+
+    @property
+    def facts(self) -> Facts:
+        return self.valuation.facts
 
 
 @frozen(kw_only=True)
@@ -80,11 +85,12 @@ class _Case:
     market: Market
     account: Account
     tier: Tier
-    valuation: Valuation
-    available: Mapping[str, Decimal]
+    free: Mapping[str, Decimal]
+    """Of each currency, what is available and not claimed."""
 
     def sized(self, asked: Asked) -> Sized:
-        return size_up(asked, self.market, self.inputs.profile, self.inputs.facts.taker.value, self.valuation.rates)
+        inputs = self.inputs
+        return size_up(asked, self.market, inputs.profile, inputs.facts.taker.value, inputs.valuation.rates)
 
 
 def judge(inputs: Inputs, panel: Panel, *, find_smallest: bool = True) -> Judgement:
@@ -122,34 +128,47 @@ def _size_matters(judgement: Judgement, panel: Panel) -> bool:
 
 def _judged(inputs: Inputs, panel: Panel) -> tuple[Judgement, _Sizes | None]:
     """The verdicts on the order as it stands, and what is needed to ask about other sizes, where it could be judged."""
-    books = _books(inputs)
-    account, summary, gone = books.account, books.summary, books.gone
-    state = _state(inputs, panel)
-    facts = _facts(inputs, books.valuation)
-    tier = _tier(inputs, account) if inputs.facts.report else None
-    tier_verdict = _tier_verdict(inputs, account, tier)
-    summary = evolve(summary, tier=tier.name if tier else None)
-    case = _case(inputs, books, tier)
-    if case is None:
+    valuation, known = inputs.valuation, inputs.facts.report is not None
+    claims = valuation.claims(inputs.reservations)
+    account = merge(inputs.account, valuation, claims, inputs.gate)
+    tier = _tier(inputs, account) if known else None
+    ages = valuation.ages(inputs.age)
+    summary = FactsSummary(
+        equity=account.equity if known else None,
+        cash=account.cash if known else None,
+        positions=account.positions.values(),
+        tier=tier.name if tier else None,
+        ages=ages,
+        unvalued=valuation.unvalued,
+    )
+    state, first = _state(inputs, panel), (_facts(valuation, ages), _tier_verdict(inputs, account, tier))
+    if tier is None or not known or valuation.market is None:
         unjudged = [
             refusal(rule.name, "not_judged", "It cannot judge without facts and a tier.") for rule in panel.rules
         ]
-        verdicts = (state, facts, tier_verdict, *unjudged)
-        return Judgement(approved=False, verdicts=verdicts, summary=summary, gone=gone), None
+        verdicts = (state, *first, *unjudged)
+        return Judgement(approved=False, verdicts=verdicts, summary=summary, gone=claims.gone), None
+    free = _free(valuation, claims)
+    case = _Case(inputs=inputs, market=valuation.market, account=account, tier=tier, free=free)
     asked = _asked(case)
     sized = case.sized(asked)
-    answers = panel.ask(lambda: _values(case, sized))
+    answers = panel.ask(_values(case, sized))
     rules, meddled = answers.verdicts, bool(answers.meddlers)
     if meddled:
         state = refusal(
             STATE, "rule_meddled", "A rule changed what it was given to judge; nothing it touched can be trusted."
         )
-    checks = (state, facts, tier_verdict, _market_verdict(sized, case), _funds_verdict(sized, case))
+    checks = (state, *first, _market_verdict(sized, case), _funds_verdict(sized, case))
     # Whoever is missing has not approved: those who approve must be exactly the active rules, and not nobody.
     approving = frozenset(verdict.rule for verdict in rules if verdict.approved is True)
     approved = all(check.approved for check in checks) and bool(panel.names) and approving == panel.names
     judgement = Judgement(
-        approved=approved, verdicts=(*checks, *rules), summary=summary, sized=sized, gone=gone, meddled=meddled
+        approved=approved,
+        verdicts=(*checks, *rules),
+        summary=summary,
+        sized=sized,
+        gone=claims.gone,
+        meddled=meddled,
     )
     return judgement, _Sizes.of(case, asked)
 
@@ -162,25 +181,21 @@ def _state(inputs: Inputs, panel: Panel) -> Verdict:
     if not panel.rules:
         stops.append(("no_active_rules", "No rule is active, so nothing can approve a buy; name rules in gate.rules."))
     if not stops:
-        return evolve(Verdict.approve(), rule=STATE)
+        return _passed(STATE)
     return refusal(STATE, stops[0][0], " ".join(sentence for _, sentence in stops))
 
 
-def _facts(inputs: Inputs, valuation: Valuation) -> Verdict:
-    flaws = list(valuation.flaws)
-    symbol = inputs.order.symbol
-    market = inputs.facts.market(symbol)
-    if symbol in inputs.facts.no_market:
-        flaws.append(f"the venue has no market {symbol}")
-    elif market and market.quote not in valuation.rates:
-        flaws.append(f"nothing at the venue says what {market.quote} is worth in USD (gate.at_par can)")
-    oldest = Decimal(str(max(valuation.ages.values())))
-    numbers = {"observed": oldest, "limit": Decimal(str(inputs.gate.facts_age))}
-    if flaws:
-        return refusal(
-            FACTS, "no_trusted_facts", f"The facts cannot be trusted: {'; '.join(dict.fromkeys(flaws))}.", **numbers
-        )
-    return evolve(Verdict.approve(**numbers), rule=FACTS)
+def _passed(check: str, observed: Decimal | None = None, limit: Decimal | None = None) -> Verdict:
+    return Verdict(approved=True, code="approved", message="", observed=observed, limit=limit, rule=check)
+
+
+def _facts(valuation: Valuation, ages: Mapping[str, float]) -> Verdict:
+    flaws = [*valuation.flaws, *valuation.stale(ages)]
+    oldest, limit = Decimal(str(max(ages.values()))), Decimal(str(valuation.facts_age))
+    if not flaws:
+        return _passed(FACTS, oldest, limit)
+    sentence = f"The facts cannot be trusted: {'; '.join(flaws)}."
+    return refusal(FACTS, "no_trusted_facts", sentence, observed=oldest, limit=limit)
 
 
 def _tier(inputs: Inputs, account: Account) -> Tier | None:
@@ -203,7 +218,7 @@ def _tier_verdict(inputs: Inputs, account: Account, tier: Tier | None) -> Verdic
             observed=account.equity,
             limit=least,
         )
-    return evolve(Verdict.approve(observed=account.equity, limit=tier.equity), rule=TIER)
+    return _passed(TIER, account.equity, tier.equity)
 
 
 def _market_verdict(sized: Sized, case: _Case) -> Verdict:
@@ -212,16 +227,16 @@ def _market_verdict(sized: Sized, case: _Case) -> Verdict:
         observed, limit = sized.spend if sized.spend is not None else sized.amount, case.market.min_spend
         if sized.spend is None:
             limit = case.market.min_amount
-        return evolve(Verdict.approve(observed=observed, limit=limit), rule=MARKET)
+        return _passed(MARKET, observed, limit)
     sentence, observed, limit = objection
     return refusal(MARKET, "venue_limits", f"The venue would reject it: {sentence}.", observed=observed, limit=limit)
 
 
 def _funds_verdict(sized: Sized, case: _Case) -> Verdict:
     gives = sized.purchase.gives
-    free = case.available.get(gives, ZERO)
+    free = case.free.get(gives, ZERO)
     if sized.needs <= free:
-        return evolve(Verdict.approve(observed=sized.needs, limit=free), rule=FUNDS)
+        return _passed(FUNDS, sized.needs, free)
     return refusal(
         FUNDS,
         "not_enough_funds",
@@ -234,76 +249,31 @@ def _funds_verdict(sized: Sized, case: _Case) -> Verdict:
 # -------------------------------------------------------------------------------------------------------------- inside
 
 
-@frozen(kw_only=True)
-class _Books:
-    """The account reckoned once: valued, with claims merged in, and what of each currency is free of them."""
-
-    valuation: Valuation
-    account: Account
-    free: Mapping[str, Decimal]
-    gone: tuple[str, ...]
-    summary: FactsSummary
-
-
-def _books(inputs: Inputs) -> _Books:
-    valuation = value(inputs.facts, inputs.gate, inputs.age)
-    claims, gone = claims_of(
-        inputs.facts, inputs.reservations, valuation.rates, inputs.gate.cash, lag_of(inputs.profile, inputs.gate)
-    )
-    account = merge(inputs.account, valuation, claims, inputs.gate)
-    free = dict(valuation.available)
-    for claim in claims:
-        free[claim.gives] = free.get(claim.gives, ZERO) - claim.needs
-    known = inputs.facts.report is not None
-    summary = FactsSummary(
-        equity=account.equity if known else None,
-        cash=account.cash if known else None,
-        positions=tuple(account.positions.values()),
-        tier=None,
-        ages=valuation.ages,
-        unvalued=valuation.unvalued,
-    )
-    return _Books(valuation=valuation, account=account, free=free, gone=gone, summary=summary)
-
-
-def _case(inputs: Inputs, books: _Books, tier: Tier | None) -> _Case | None:
-    market = inputs.facts.market(inputs.order.symbol)
-    price = next((price for price in inputs.facts.prices if price.symbol == inputs.order.symbol), None)
-    usable = price is not None and _is_price(price) and market is not None and market.quote in books.valuation.rates
-    if tier is None or inputs.facts.report is None or market is None or not usable:
-        return None
-    return _Case(
-        inputs=inputs,
-        market=evolve(market, price=price),
-        account=books.account,
-        tier=tier,
-        valuation=books.valuation,
-        available=books.free,
-    )
-
-
-def _is_price(price: Price) -> bool:
-    return all(type(number) is Decimal and number.is_finite() and number > 0 for number in (price.bid, price.ask))
+def _free(valuation: Valuation, claims: Claims) -> Mapping[str, Decimal]:
+    claimed = {
+        currency: valuation.available.get(currency, ZERO) - needs for currency, needs in claims.needs.items() if needs
+    }
+    return ChainMap(claimed, valuation.available) if claimed else valuation.available
 
 
 def _asked(case: _Case) -> Asked:
     order, amount = case.inputs.order, case.inputs.order.amount
     if order.all:
-        amount = round_down(max(ZERO, case.available.get(case.market.base, ZERO)), case.market.amount_step)
+        amount = round_down(max(ZERO, case.free.get(case.market.base, ZERO)), case.market.amount_step)
         if amount == 0:
             raise InputError("all", True, f"there is no {case.market.base} to sell")
     return Asked(order.side, order.spend, amount, order.limit, order.principal)
 
 
 def _values(case: _Case, sized: Sized) -> dict[str, Any]:
-    """What rules judge. Always copies: what is sent, recorded and used for the next order is out of their reach."""
+    """What rules judge. The panel gives them copies: what is sent, recorded and used next is out of their reach."""
     return {
-        "order": copied(sized.purchase),
-        "market": copied(case.market),
-        "account": copied(case.account),
-        "tier": copied(case.tier),
-        "broker": copied(case.inputs.profile),
-        "history": copied(case.inputs.history),
+        "order": sized.purchase,
+        "market": case.market,
+        "account": case.account,
+        "tier": case.tier,
+        "broker": case.inputs.profile,
+        "history": case.inputs.history,
     }
 
 
@@ -327,9 +297,9 @@ class _Sizes:
         """A number of steps that funds, or the venue's maximum, certainly refuse: nothing above it needs a look."""
         market, limit = self.case.market, self.asked.limit
         if self.asked.side is Side.SELL:
-            most = self.case.available.get(market.base, ZERO) / market.amount_step
+            most = self.case.free.get(market.base, ZERO) / market.amount_step
         else:
-            cash = max(ZERO, self.case.available.get(market.quote, ZERO))
+            cash = max(ZERO, self.case.free.get(market.quote, ZERO))
             slack = market.amount_step * (limit or ZERO)
             unit = market.spend_step if self.asked.spend is not None else market.amount_step * (limit or market.ask)
             most = (cash + slack) / unit
@@ -338,17 +308,16 @@ class _Sizes:
     def refusing(self, ask: Callable[[Mapping[str, Any]], frozenset[str]]) -> Callable[[int], frozenset[str]]:
         """Who refuses the order at a size of so many steps."""
         case = self.case
-        values = _values(case, case.sized(self.asked))
 
         def refusing(steps: int) -> frozenset[str]:
             sized = case.sized(self.asked.resized(steps * self.unit))
-            names = set(ask({**values, "order": copied(sized.purchase)}))
+            names = set(ask(_values(case, sized)))
             objection = venue_objection(sized, case.market)
             if objection is not None:
                 # The venue's minimum and its maximum are two bounds, and must not look like one that refuses all.
                 over = objection[1] > objection[2]
                 names.add(f"{MARKET} maximum" if over else MARKET)
-            if sized.needs > case.available.get(sized.purchase.gives, ZERO):
+            if sized.needs > case.free.get(sized.purchase.gives, ZERO):
                 names.add(FUNDS)
             return frozenset(names)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from attrs import Factory, frozen
 
@@ -319,15 +319,20 @@ class Account:
     """The USD value under which a holding is dust (`gate.dust`)."""
     positions: Mapping[str, Position]
     position_total: Decimal
+    position_floor: Decimal
+    """The least they can be together. Of a buy that was approved a moment ago the balances may show the position
+    already: each counts what is held or what is claimed, whichever is more.
+    """
     holdings: Mapping[str, Position]
     cash_currencies: frozenset[str]
     open_orders: int = 0
     """Orders that can still fill: those open at the venue, and approved buys that it does not show yet."""
 
 
-@frozen(kw_only=True)
-class PastOrder:
+class PastOrder(NamedTuple):
     """An order of the account that was recorded to be sent. `size` and `cost` in USD, zero for an exit.
+
+    A named tuple, as `Basis` is: of these there may be thousands, so rules are handed them and not copies of them.
 
     `spend`, `amount` and `limit` are as they were sent. `filled_amount`, `filled_value` and `fees` are what the last
     word of it said, in base and quote currency; `heard_at` is when that was recorded.
@@ -355,8 +360,7 @@ class PastOrder:
     """
 
 
-@frozen(kw_only=True)
-class Basis:
+class Basis(NamedTuple):
     """What of a market's base currency was bought through the gate and not sold since, and its cost in USD, fees
     included, at the average.
     """

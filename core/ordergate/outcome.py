@@ -174,7 +174,7 @@ def as_recorded(
         "verdicts": to_plain(decision.verdicts),
         "smallest_passing": to_plain(decision.smallest_passing),
         "smallest_passing_in": decision.smallest_passing_in,
-        "summary": None if decision.facts is None else to_plain(decision.facts),
+        "summary": None if decision.facts is None else to_plain(evolve(decision.facts, positions=())),
         "fee_threshold": None if decision.fee_threshold is None else to_plain(decision.fee_threshold),
         "taker_fee": None if decision.taker_fee is None else to_plain(decision.taker_fee),
         "facts": facts,

@@ -15,7 +15,7 @@ from ordergate.calls import Failed, Overran, attempt, within
 from ordergate.clock import Clock
 from ordergate.models import Verdict
 from ordergate.plugins import Admitted, Hook
-from ordergate.untouched import same
+from ordergate.untouched import copied, same
 
 __all__ = ["ActiveRule", "Asked", "Panel", "refusal"]
 
@@ -31,17 +31,23 @@ def refusal(rule: str, code: str, message: str, **numbers: Any) -> Verdict:
 
 @frozen
 class ActiveRule:
-    """One admitted rule with its bound settings. `name` is the entry point's."""
+    """One admitted rule with its bound settings. `name` is the entry point's.
+
+    `owner` answers for its limits and `reason` says why they are what they are, where the config says so.
+    """
 
     name: str
     distribution: str
     version: str
     validate: Hook
     settings: Any
+    owner: str | None = None
+    reason: str | None = None
 
     @classmethod
-    def of(cls, plugin: Admitted, settings: Any) -> ActiveRule:
-        return cls(plugin.name, plugin.distribution, plugin.version, plugin.hooks["validate_order"], settings)
+    def of(cls, plugin: Admitted, settings: Any, owner: str | None = None, reason: str | None = None) -> ActiveRule:
+        validate = plugin.hooks["validate_order"]
+        return cls(plugin.name, plugin.distribution, plugin.version, validate, settings, owner, reason)
 
 
 @frozen
@@ -58,7 +64,9 @@ class Panel:
     def __init__(self, rules: Sequence[ActiveRule], budget: float, clock: Clock) -> None:
         self.rules = tuple(rules)
         self.names = frozenset(rule.name for rule in rules)
-        self.wants_history = any("history" in rule.validate.arguments for rule in rules)
+        # What any of them takes; nothing else is copied for them.
+        self._taken = frozenset(name for rule in rules for name in rule.validate.arguments) - {"settings"}
+        self.wants_history = "history" in self._taken
         self._budget, self._clock = budget, clock
         self._overran: set[str] = set()
 
@@ -67,16 +75,16 @@ class Panel:
         """Rules that did not answer in time; they are not asked again by this process and refuse everything."""
         return frozenset(self._overran)
 
-    def ask(self, make: Callable[[], Mapping[str, Any]]) -> Asked:
-        """Ask every rule, each under its time budget. `make` gives fresh copies of what they judge."""
+    def ask(self, values: Mapping[str, Any]) -> Asked:
+        """Ask every rule, each under its time budget and each with copies of the values that nothing has changed."""
         verdicts: dict[str, Verdict] = {}
         meddlers: set[str] = set()
         waiting = [rule for rule in self.rules if rule.name not in self._overran]
         while waiting:
             answered: list[Verdict] = []
             try:
-                # One call for all of them: the thread is made once, and only a rule that hangs costs another.
-                within(self._budget * len(waiting), self._ask_each, make, waiting, answered, meddlers)
+                # One call for all of them: only a rule that hangs costs another.
+                within(self._budget * len(waiting), self._ask_each, values, waiting, answered, meddlers)
             except Overran:
                 answered = answered[:]
                 self._overran |= {rule.name for rule in waiting[len(answered) :][:1]}
@@ -84,7 +92,7 @@ class Panel:
                 answered = [refusal(rule.name, "rule_failed", f"It could not be asked: {failed}.") for rule in waiting]
             verdicts.update((verdict.rule, verdict) for verdict in answered)
             waiting = [rule for rule in waiting if rule.name not in verdicts and rule.name not in self._overran]
-        found = tuple(verdicts.get(rule.name) or self._too_slow(rule.name) for rule in self.rules)
+        found = tuple(verdicts.get(rule.name) or self._too_slow(rule) for rule in self.rules)
         return Asked(found, frozenset(meddlers))
 
     def search(self, run: Callable[[Callable[[Mapping[str, Any]], frozenset[str]]], T]) -> T:
@@ -95,7 +103,8 @@ class Panel:
         watch = _Watch()
 
         def refusing(values: Mapping[str, Any]) -> frozenset[str]:
-            return frozenset(name for name in self.names if self._refuses(name, values, watch))
+            given = {name: copied(values[name]) for name in self._taken}
+            return frozenset(rule.name for rule in self.rules if self._refuses(rule, given, watch))
 
         try:
             return within(self._budget * max(1, len(self.rules)), run, refusing)
@@ -107,43 +116,42 @@ class Panel:
 
     def _ask_each(
         self,
-        make: Callable[[], Mapping[str, Any]],
+        values: Mapping[str, Any],
         rules: Sequence[ActiveRule],
         answered: list[Verdict],
         meddlers: set[str],
     ) -> None:
-        given, pristine = make(), make()
+        given = {name: copied(values[name]) for name in self._taken}
+        monotonic = self._clock.monotonic
+        begun = monotonic()
         for rule in rules:
-            begun = self._clock.monotonic()
             verdict = _verdict(rule, given)
-            if self._clock.monotonic() - begun > self._budget:
+            now = monotonic()
+            if now - begun > self._budget:
                 self._overran.add(rule.name)
-                verdict = self._too_slow(rule.name)
-            if not all(same(given[name], pristine[name]) for name in pristine):
+                verdict = self._too_slow(rule)
+            begun = now
+            # Only what it was handed can it have changed; the others shall not judge that.
+            if not all(same(given[name], values[name]) for name in rule.validate.arguments if name in given):
                 meddlers.add(rule.name)
-                verdict = refusal(
-                    rule.name, "rule_meddled", "It changed what it was given to judge; that is a refusal."
-                )
-                given = make()
+                message = "It changed what it was given to judge; that is a refusal."
+                verdict = _refused(rule, "rule_meddled", message)
+                given = {name: copied(values[name]) for name in self._taken}
             answered.append(verdict)
 
-    def _refuses(self, name: str, values: Mapping[str, Any], watch: _Watch) -> bool:
+    def _refuses(self, rule: ActiveRule, values: Mapping[str, Any], watch: _Watch) -> bool:
         if watch.stopped:
             raise TimeoutError("nobody waits for this any more")
-        if name in self._overran:
+        if rule.name in self._overran:
             return True
-        watch.rule, watch.since = name, self._clock.monotonic()
-        rule = next(rule for rule in self.rules if rule.name == name)
+        watch.rule, watch.since = rule.name, self._clock.monotonic()
         refuses = _verdict(rule, values).approved is not True
         watch.rule = ""
         return refuses
 
-    def _too_slow(self, name: str) -> Verdict:
-        return refusal(
-            name,
-            "rule_overran",
-            f"It did not answer within {self._budget:g} s and is not asked again until a restart.",
-        )
+    def _too_slow(self, rule: ActiveRule) -> Verdict:
+        message = f"It did not answer within {self._budget:g} s and is not asked again until a restart."
+        return _refused(rule, "rule_overran", message)
 
 
 class _Watch:
@@ -153,21 +161,37 @@ class _Watch:
         self.rule, self.since, self.stopped = "", 0.0, False
 
 
-def _verdict(rule: ActiveRule, values: Mapping[str, Any]) -> Verdict:
+def _refused(rule: ActiveRule, code: str, message: str) -> Verdict:
+    """A refusal that the gate itself speaks in a rule's name."""
+    return Verdict(approved=False, code=code, message=message, rule=rule.name, owner=rule.owner, reason=rule.reason)
+
+
+def _verdict(rule: ActiveRule, given: Mapping[str, Any]) -> Verdict:
+    """The rule's answer, if it is one; whatever else it does is a refusal."""
+    validate, settings = rule.validate, rule.settings
     try:
-        verdict = attempt(rule.validate.call, {**values, "settings": rule.settings})
+        arguments = {name: settings if name == "settings" else given[name] for name in validate.arguments}
+        verdict = attempt(validate.call, arguments)
     except Failed as failed:
-        return refusal(rule.name, "rule_failed", f"It failed with {failed}; what cannot be judged is refused.")
+        return _refused(rule, "rule_failed", f"It failed with {failed}; what cannot be judged is refused.")
     if type(verdict) is not Verdict or type(verdict.approved) is not bool:
         kind = type(verdict).__name__ if type(verdict) is not Verdict else "a Verdict that neither approves nor refuses"
-        return refusal(rule.name, "bad_verdict", f"It answered {kind}, which is no verdict; that is a refusal.")
-    if not all(isinstance(text, str) for text in (verdict.code, verdict.message)):
-        return refusal(rule.name, "bad_verdict", "Its verdict has no code and message in words; that is a refusal.")
-    numbers = [number for number in (verdict.observed, verdict.limit) if number is not None]
-    if not all(
-        type(number) is Decimal and number.is_finite() and abs(number.adjusted()) < _DIGITS for number in numbers
-    ):
-        return refusal(
-            rule.name, "bad_verdict", "The numbers of its verdict are not finite decimals; that is a refusal."
-        )
-    return evolve(verdict, rule=rule.name)
+        return _refused(rule, "bad_verdict", f"It answered {kind}, which is no verdict; that is a refusal.")
+    if not isinstance(verdict.code, str) or not isinstance(verdict.message, str):
+        return _refused(rule, "bad_verdict", "Its verdict has no code and message in words; that is a refusal.")
+    if not (_is_number(verdict.observed) and _is_number(verdict.limit)):
+        return _refused(rule, "bad_verdict", "The numbers of its verdict are not finite decimals; that is a refusal.")
+    return Verdict(
+        approved=verdict.approved,
+        code=verdict.code,
+        message=verdict.message,
+        observed=verdict.observed,
+        limit=verdict.limit,
+        rule=rule.name,
+        owner=rule.owner,
+        reason=rule.reason,
+    )
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (type(value) is Decimal and value.is_finite() and abs(value.adjusted()) < _DIGITS)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, ValuesView
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, TypeVar, get_args, get_origin
@@ -100,6 +100,10 @@ def _write_set(value: frozenset[object]) -> list[Any]:
     return sorted(to_plain(entry) for entry in value)
 
 
+def _write_collection(value: Iterable[object]) -> list[Any]:
+    return [to_plain(entry) for entry in value]
+
+
 def _write_seconds(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value} cannot be recorded: only finite numbers can")
@@ -145,6 +149,12 @@ def _read_list(data: object, cls: Any) -> Any:
     raise ValueError(f"{data!r} is no list")
 
 
+def _read_collection(data: object, cls: Any) -> Any:
+    if isinstance(data, list):
+        return tuple(_CONVERTER.structure(entry, get_args(cls)[0]) for entry in data)
+    raise ValueError(f"{data!r} is no list")
+
+
 def _read_mapping(data: object, cls: Any) -> dict[str, Any]:
     if isinstance(data, dict):
         return {key: _CONVERTER.structure(entry, get_args(cls)[1]) for key, entry in data.items()}
@@ -169,6 +179,10 @@ def _is_list(cls: Any) -> bool:
     return get_origin(cls) in (tuple, frozenset)
 
 
+def _is_collection(cls: Any) -> bool:
+    return get_origin(cls) is Collection or (isinstance(cls, type) and issubclass(cls, ValuesView))
+
+
 def _is_set(cls: Any) -> bool:
     return cls is frozenset or get_origin(cls) is frozenset
 
@@ -185,12 +199,14 @@ def _converter() -> cattrs.Converter:
     converter.register_unstructure_hook(StrEnum, lambda member: member.value)
     converter.register_unstructure_hook_func(_is_mapping, _write_mapping)
     converter.register_unstructure_hook_func(_is_set, _write_set)
+    converter.register_unstructure_hook_func(_is_collection, _write_collection)
     converter.register_structure_hook(Decimal, _read_amount)
     converter.register_structure_hook(float, _read_seconds)
     converter.register_structure_hook(int, _read_whole)
     converter.register_structure_hook(bool, _read_flag)
     converter.register_structure_hook(str, _read_text)  # and every StrEnum
     converter.register_structure_hook_func(_is_list, _read_list)
+    converter.register_structure_hook_func(_is_collection, _read_collection)
     converter.register_structure_hook_func(_is_mapping, _read_mapping)
     converter.register_structure_hook_factory(attrs.has, _class_reader)
     return converter

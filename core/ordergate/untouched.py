@@ -6,17 +6,17 @@ copies are compared afterwards, by exact type first: no comparison of a planted 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from ordergate.models import Position
 
 __all__ = ["Copies", "copied", "same"]
-
-_KNOWN: Final[dict[type, tuple[str, ...]]] = {}
 
 
 class Copies(Mapping[str, Position]):
@@ -49,33 +49,53 @@ class Copies(Mapping[str, Position]):
 
 
 def copied(value: Any) -> Any:
-    """A copy of a frozen value, its nested values included. What is no attrs value is shared."""
-    names = _names(type(value))
-    if names:
-        return type(value)(**{name: copied(getattr(value, name)) for name in names})
-    if type(value) is Copies:
-        return value.again()
-    return tuple(map(copied, value)) if type(value) is tuple else value
+    """A copy of a frozen value, its nested values included.
+
+    What is no attrs value is shared: numbers, texts, named tuples and tuples of them, which nobody can change.
+    """
+    fields = _fields_of(type(value))
+    if fields is not None:
+        names, read = fields
+        return type(value)(**dict(zip(names, map(copied, read(value)), strict=True)))
+    return value.again() if type(value) is Copies else value
 
 
 def same(one: Any, other: Any) -> bool:
     """True when both have the same types and values all the way down."""
-    if one is other:
+    if one is other:  # what is in both, as most of a copy and its original is
         return True
     if type(one) is not type(other):
         return False
+    fields = _fields_of(type(one))
+    if fields is not None:
+        read = fields[1]
+        try:
+            return all(map(same, read(one), read(other)))
+        except AttributeError:  # a field was deleted
+            return False
     if type(one) is Copies:
         return one.shares(other)
-    names = _names(type(one))
-    if names:
-        return all(same(getattr(one, name, None), getattr(other, name, None)) for name in names)
-    if type(one) is tuple:
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
+    return type(one) in _ASKED and one == other
 
 
-def _names(cls: type) -> tuple[str, ...]:
-    """The fields of an attrs class, empty for any other: asked for every value of every decision, so kept."""
+# Of these an equal one is as good; everything else that is shared must be the very same.
+_ASKED: Final = frozenset({bool, int, float, str, Decimal, frozenset})
+
+_Fields: TypeAlias = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]
+_KNOWN: Final[dict[type, _Fields | None]] = {}
+
+
+def _fields_of(cls: type) -> _Fields | None:
+    """The names of an attrs class's fields and what reads them all; None for any other class. Asked for every value of
+    every decision, so kept.
+    """
     if cls not in _KNOWN:
-        _KNOWN[cls] = tuple(attrs.fields_dict(cls)) if attrs.has(cls) else ()
+        names = tuple(attrs.fields_dict(cls)) if attrs.has(cls) else ()
+        _KNOWN[cls] = (names, _reader(names)) if names else None
     return _KNOWN[cls]
+
+
+def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) == 1:  # for one name, attrgetter gives the value and no tuple
+        return lambda value: (getattr(value, names[0]),)
+    return attrgetter(*names)

@@ -39,9 +39,8 @@ def validate_order(order: Purchase, account: Account, broker: BrokerProfile, set
     if order.takes in account.cash_currencies:
         return Verdict.approve()  # cash is no position, so no average changes
     count = len(account.positions) + (order.takes not in account.positions)
-    # Of a buy that was approved a moment ago the balances may show the position already. It must not count twice here,
-    # where more is easier: what is held, or what is claimed, whichever is more.
-    total = order.size + sum(max(one.value - one.claimed, one.claimed) for one in account.positions.values())
+    # Where more is easier, a buy that the balances may show already must not count twice: so the least they can be.
+    total = order.size + account.position_floor
     minimum = settings.multiple * broker.fee_threshold.value
     # Shown, never compared: cut at a cent or at the minimum's own last digit, whichever is finer, so that
     # what is shown stands on the same side of the minimum as the average itself.

@@ -118,7 +118,7 @@ def test_s08_dust_fills_no_cap(gate: Gate) -> None:
     decision = gate(cash="300.00", positions=crumbs).submit(Order.buy("BTC-USD", spend="60"))
     assert decision.status is OrderStatus.FILLED
     assert decision.facts is not None
-    assert decision.facts.positions == ()
+    assert not decision.facts.positions
 
 
 @pytest.mark.parametrize(("dust", "passes"), [("1", False), ("40", True)])

@@ -310,7 +310,7 @@ def test_b05_meddling_rule_changes_a_position_for_nobody_but_itself(
     assert (verdict.code, verdict.observed) == ("low_average", Decimal("23.50"))  # (35 + 12) / 2
     recorded = executor.explain("one").decision
     assert recorded.facts is not None
-    assert recorded.facts.positions[0].value == 35
+    assert [held.value for held in recorded.facts.positions] == [35]
     assert requests() == 0
 
 
@@ -394,7 +394,7 @@ def test_b05_meddling_rule_that_plants_what_cannot_be_recorded(
     assert recorded.purchase is not None
     assert recorded.purchase.size == 60
     assert recorded.facts is not None
-    assert recorded.facts.positions[0].value == 35
+    assert [held.value for held in recorded.facts.positions] == [35]
     assert recorded.fee_threshold is not None
     assert recorded.fee_threshold.value == 5
     assert requests() == 0

@@ -21,17 +21,19 @@ import ordergate_ccxt as ccxt_broker
 import ordergate_coinbase as coinbase_broker
 import ordergate_kraken as broker
 import ordergate_paper as paper
-from ordergate import BrokerError, Executor, Order, OrderStatus, RateLimited, hookimpl, nonces
+from ordergate import BrokerError, Executor, Order, OrderStatus, RateLimited, hookimpl, nonces, testing
+from ordergate.amounts import exact
 from ordergate.clock import SystemClock
 from ordergate.errors import InputError
 from ordergate.facts import Facts
 from ordergate.ledger import Reservation
 from ordergate.models import AccountReport, Figure, OpenOrder, Receipt, Side, VenueOrder
+from ordergate.settings import Gate as GateSettings
 from ordergate.testing.binance import rehearsal as binance
 from ordergate.testing.coinbase import rehearsal as coinbase
 from ordergate.testing.kraken import KrakenRehearsal, rehearsal
 from ordergate.testing.loopback import Reply, Request
-from ordergate.valuation import claims_of
+from ordergate.valuation import value
 
 FIVE = ["position_cap", "min_allocation", "min_position", "dust", "average_position"]
 SOME = "0.001"
@@ -559,6 +561,8 @@ def test_c13_a_market_order_that_is_slow_to_fill_keeps_its_reservation() -> None
         status="open",
         receipt_at=10.0,
     )
-    claims, gone = claims_of(facts, [reserved], {"USD": Decimal(1)}, ("USD",), 6.0)
-    assert gone == ()
-    assert (sum(claim.size for claim in claims), sum(claim.needs for claim in claims)) == (75, 75)
+    profile = evolve(testing.broker("5"), balance_lag=2.0)
+    with exact():
+        claims = value(facts, GateSettings(), profile).claims((reserved,))
+    assert claims.gone == ()
+    assert (claims.sizes, claims.needs) == ({"SOL": Decimal(75)}, {"USD": Decimal(75)})

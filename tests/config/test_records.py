@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ordergate import (
     Account,
     Decision,
+    FactsSummary,
     Figure,
     LedgerDamaged,
     Order,
@@ -64,16 +65,20 @@ st.register_type_strategy(Decimal, numbers)
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(str, st.text(max_size=12))
 st.register_type_strategy(Order, orders())
+positions = st.lists(st.from_type(Position), max_size=2).map(tuple)
+attrs.resolve_types(FactsSummary)
+st.register_type_strategy(FactsSummary, st.builds(FactsSummary, positions=positions))
 
 NAMED = {name: getattr(module, name) for module in (models, order, decision) for name in module.__all__}
-RECORDS = [cls for cls in NAMED.values() if isinstance(cls, type)]
+LOOKED_BACK = {"Basis", "History", "PastOrder"}  # folded from the journal for rules, recorded nowhere
+RECORDS = [cls for name, cls in NAMED.items() if isinstance(cls, type) and name not in LOOKED_BACK]
 CLASSES = [cls for cls in RECORDS if attrs.has(cls)]
 
 
 def test_every_model_is_covered() -> None:
-    no_records = {"REPORTING_CURRENCY", "parse_symbol", "parse_client_order_id"}
+    no_records = {"REPORTING_CURRENCY", "parse_symbol", "parse_client_order_id", *LOOKED_BACK}
     assert {cls.__name__ for cls in RECORDS} == NAMED.keys() - no_records
-    assert len(CLASSES) >= 20
+    assert len(CLASSES) >= 18
 
 
 @pytest.mark.parametrize("cls", RECORDS, ids=lambda cls: cls.__name__)
@@ -123,6 +128,7 @@ def test_what_is_written_is_plain_data() -> None:
         dust=Decimal(1),
         positions=MappingProxyType({"BTC": position}),
         position_total=Decimal(100),
+        position_floor=Decimal(100),
         holdings={"BTC": position},
         cash_currencies=frozenset({"USD", "EUR", "GBP"}),
     )

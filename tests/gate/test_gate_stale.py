@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 import ordergate_paper as paper
-from ordergate import Decision, Executor, InputError, LedgerError, Order, OrderStatus, hookimpl
+from ordergate import Decision, Executor, InputError, LedgerError, Order, OrderStatus, hookimpl, testing
 from ordergate.amounts import exact
 from ordergate.calls import Overran
 from ordergate.clock import SystemClock
@@ -119,7 +119,14 @@ def test_a_sent_order_is_in_the_history_behind_a_thousand_refusals(gate: Gate, i
     ledger._connection.execute("PRAGMA synchronous = OFF")  # nothing here is about what outlives a power cut
     refused = {"digest": "d", "symbol": "BTC-USD", "is_exit": False, "venue_order": None, "reservation": None}
     for number in range(1001):
-        body = {**refused, "client_order_id": f"no{number}", "order": None}
+        body = {
+            **refused,
+            "client_order_id": f"no{number}",
+            "order": None,
+            "summary": None,
+            "verdicts": [],
+            "purchase": None,
+        }
         ledger.append("main", "decision", body, at=executor.clock.now(), key=f"order:no{number}")
     decision = executor.check(Order.buy("BTC-USD", spend="100"))
     assert [verdict.observed for verdict in decision.verdicts if verdict.rule == "counts"] == [Decimal(1)]
@@ -203,7 +210,7 @@ def test_a_position_is_no_dust_because_its_quote_currency_is_small() -> None:
             taker=fee,
         )
         with exact():
-            found = value(facts, GateSettings(rules=("position_cap",), cash=("USD", "JPY")), 0.0)
+            found = value(facts, GateSettings(rules=("position_cap",), cash=("USD", "JPY")), testing.broker("5"))
         assert found.flaws == ()
         return list(found.positions)
 
@@ -381,4 +388,4 @@ def test_f01_price_is_as_old_as_its_stamp_and_the_facts_say(at: float, age: floa
         taker=figure,
     )
     with exact():
-        assert value(facts, GateSettings(), 6.0).ages == {"account": 6.0, "prices": age}
+        assert value(facts, GateSettings(), testing.broker("5")).ages(6.0) == {"account": 6.0, "prices": age}

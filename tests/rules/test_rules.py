@@ -122,6 +122,7 @@ def scaled(account: Account, factor: Decimal) -> Account:
         dust=account.dust * factor,
         positions=worth(account.positions),
         position_total=account.position_total * factor,
+        position_floor=account.position_floor * factor,
         holdings=worth(account.holdings),
     )
 

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner
 
-from ordergate import broker, calls, desk, exits, fallback, judge, settlement
+from ordergate import broker, calls, desk, exits, fallback, settlement, valuation
 from ordergate.errors import LedgerError
 from ordergate.models import OrderStatus, Receipt
 from ordergate.sqlite_ledger import SqliteLedger
@@ -162,7 +162,7 @@ def skips_the_version(patch: Patch) -> None:
 
 def forgets_reservations(patch: Patch) -> None:
     """Approved buys claim nothing, and are never given up either."""
-    patch.setattr(judge, "claims_of", lambda *_: ((), ()))
+    patch.setattr(valuation.Valuation, "claims", lambda *_: valuation.Claims(needs={}, sizes={}, unseen=0, gone=()))
 
 
 def ignores_the_unknown(patch: Patch) -> None:

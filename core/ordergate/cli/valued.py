@@ -11,7 +11,7 @@ from ordergate.executor import Executor
 from ordergate.facts import Facts, valuing_symbols
 from ordergate.ledger import Reservation
 from ordergate.models import Account, Market, Tier
-from ordergate.valuation import Valuation, claims_of, lag_of, merge, value
+from ordergate.valuation import Valuation, merge, value
 
 __all__ = ["Valued", "look"]
 
@@ -46,10 +46,10 @@ def look(executor: Executor, account: str | None) -> Valued:
         warnings.append(f"Claims of approved buys are not known: {error}.")
     with exact():
         facts = executor.desk.reader(name).read(None)
-        valuation = value(facts, gate, 0.0)
-        claims, _ = claims_of(facts, reservations, valuation.rates, gate.cash, lag_of(broker.profile, gate))
-        seen = merge(name, valuation, claims, gate)
-    warnings += [f"The facts cannot be trusted: {flaw}." for flaw in dict.fromkeys(valuation.flaws)]
+        valuation = value(facts, gate, broker.profile)
+        seen = merge(name, valuation, valuation.claims(reservations), gate)
+    flaws = [*valuation.flaws, *valuation.stale(valuation.ages(0.0))]
+    warnings += [f"The facts cannot be trusted: {flaw}." for flaw in flaws]
     reached = [tier for tier in executor.config.tiers if seen.equity >= tier.equity]
     tier = reached[-1] if reached and facts.report is not None else None
     if tier is not None and gate.max_positions is not None:

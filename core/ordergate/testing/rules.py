@@ -179,6 +179,7 @@ def account(
     with exact():
         left = total - sum((item.value - item.claimed for item in held.values()), ZERO)
         counted_total = sum((item.value for item in counted.values()), ZERO)
+        floor = sum((max(item.value - item.claimed, item.claimed) for item in counted.values()), ZERO)
     if cash is None and left < 0:
         raise InputError("equity", str(equity), "what is held is worth more; raise it, or give cash")
     return Account(
@@ -188,6 +189,7 @@ def account(
         dust=_number(dust, "dust"),
         positions=counted,
         position_total=counted_total,
+        position_floor=floor,
         holdings=held,
         cash_currencies=cash_currencies,
     )

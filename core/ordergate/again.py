@@ -7,8 +7,9 @@ set-up it was made with; `ordergate.replay` about all of them, under that set-up
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
@@ -40,12 +41,12 @@ class Terms:
         self.gate, self.tiers, self.profile, self.panel = gate, tuple(tiers), profile, panel
         self._valued: dict[str, Valuation] = {}
 
-    def valued(self, name: str, text: str) -> Valuation:
-        """The recorded facts, text `text` under the name `name`, valued by these terms; several decisions share one."""
+    def valued(self, name: str, read: Callable[[str], str]) -> Valuation:
+        """The recorded facts of this name, valued by these terms; decisions share them. `read` gives the text."""
         if name not in self._valued:
             if len(self._valued) == _SNAPSHOTS:
                 del self._valued[next(iter(self._valued))]
-            self._valued[name] = value(from_plain(json.loads(text), Facts), self.gate, self.profile)
+            self._valued[name] = value(from_plain(json.loads(read(name)), Facts), self.gate, self.profile)
         return self._valued[name]
 
 
@@ -61,28 +62,35 @@ def judge_again(
         return tuple(from_plain(one, Verdict) for one in body["verdicts"]), None
     made = json.loads(ledger.kept(recorded.account, body["setup"]))
     terms = recorded_terms(made, rules, budget, clock)
-    facts = ledger.kept(recorded.account, body["facts"])
     stops = [(code, sentence) for code, sentence in on["stops"]]
-    judgement = judge_body(body, recorded, terms, facts, past_at(ledger, recorded.account, on["seq"]), stops)
+    past = past_at(ledger, recorded.account, on["seq"])
+    order = from_plain(body["order"], Order)
+    judgement = judge_body(body, order, recorded, terms, partial(ledger.kept, recorded.account), past, stops)
     return (*judgement.verdicts, *_missing(made["rules"], judgement.verdicts)), judgement.summary
 
 
 def judge_body(
-    body: Mapping[str, Any], row: Recorded | Entry, terms: Terms, facts: str, past: Past, stops: Sequence[Stop]
+    body: Mapping[str, Any],
+    order: Order,
+    row: Recorded | Entry,
+    terms: Terms,
+    read: Callable[[str], str],
+    past: Past,
+    stops: Sequence[Stop],
 ) -> Judgement:
     """Judge the decision of a journal's row under these terms, on its recorded facts and the past it was judged on.
 
-    Raises LedgerDamaged, or what a record of another form makes json and attrs raise, when it cannot be read, and
-    InputError for an order that these terms do not even let be judged. Run inside `amounts.exact()`.
+    `read` gives the text that was kept under a name. Raises LedgerDamaged for facts that cannot be read, InputError for
+    an order that these terms do not even let be judged. Run inside `amounts.exact()`.
     """
     on = body["judged_on"]
     inputs = Inputs(
         account=row.account,
-        order=from_plain(body["order"], Order),
+        order=order,
         gate=terms.gate,
         tiers=terms.tiers,
         profile=terms.profile,
-        valuation=terms.valued(body["facts"], facts),
+        valuation=terms.valued(body["facts"], read),
         age=on["age"],
         seq=on["seq"],
         reservations=past.reservations(),

@@ -1,0 +1,459 @@
+"""Judging every recorded decision on a buy again, under another set-up or under its own, and adding up what changes.
+
+Reads the ledger once, row by row; writes nothing and asks no venue. Each decision is judged by itself, on its recorded
+facts and on the journal as it then stood. Consequences are not played through: an order that would not have been sent
+would have changed what came after it, and nobody can say how.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+from attrs import Factory, define, evolve, frozen
+
+from ordergate.again import Terms, judge_body, past_at, recorded_profile, recorded_terms
+from ordergate.amounts import ZERO, exact
+from ordergate.clock import Clock, iso
+from ordergate.errors import ConfigError, InputError, LedgerDamaged, PluginError, Problem
+from ordergate.journal import Entry, link
+from ordergate.judge import Judgement
+from ordergate.ledger import EVERY_ACCOUNT, Ledger
+from ordergate.models import Purchase, Side, Verdict
+from ordergate.order import Order
+from ordergate.panel import ActiveRule, Panel
+from ordergate.past import Past
+from ordergate.records import from_plain, to_plain
+from ordergate.setup import Setup
+from ordergate.sizing import is_exit
+
+__all__ = ["Change", "Chosen", "Report", "RuleTally", "Skipped", "Tally", "Worth", "replay", "with_its_past"]
+
+_AHEAD: Final = (
+    2000  # rows that are read before the first of them is folded: decisions lag behind what they were judged on
+)
+_BUDGET: Final = 30.0  # seconds for one rule: here nothing waits for it, and a busy machine is no verdict
+_TOLD: Final = 1000  # rows between two words of progress
+_BROKEN: Final = frozenset({"rule_failed", "bad_verdict", "rule_meddled"})
+_OF_THE_SETUP: Final = (
+    "plugin_",
+    "pin_",
+)  # how the codes of stops begin that came from the config then, not from a state
+_OTHER_FORM: Final = "recorded in a form that this version cannot judge"
+
+Placed = tuple[Entry, Mapping[str, Any], Past | None]
+"""A decision's row, its body, and the past it was judged on; None where the row does not say which, as for an exit."""
+
+
+@frozen(kw_only=True)
+class Chosen:
+    """Which decisions: of one account, in one symbol, made at `since` or later and before `until` (seconds since the
+    epoch).
+    """
+
+    account: str | None = None
+    symbol: str | None = None
+    since: float = float("-inf")
+    until: float = float("inf")
+
+
+@frozen(kw_only=True)
+class Worth:
+    """What orders come to, in USD: their size, the most they can take, and how much of that is the taker fee."""
+
+    orders: int = 0
+    size: Decimal = ZERO
+    cost: Decimal = ZERO
+    fees: Decimal = ZERO
+
+    def __add__(self, other: Worth) -> Worth:
+        sums = (self.size + other.size, self.cost + other.cost, self.fees + other.fees)
+        return Worth(orders=self.orders + other.orders, size=sums[0], cost=sums[1], fees=sums[2])
+
+
+@frozen(kw_only=True)
+class Change:
+    """A decision that came out otherwise. `then` and `now` are the verdicts that refused it; of a check, all that
+    differ. `worth` is None for an order whose worth neither of the two knows.
+    """
+
+    account: str
+    client_order_id: str
+    seq: int
+    at: float
+    order: Order
+    approved_then: bool
+    approved_now: bool
+    then: tuple[Verdict, ...]
+    now: tuple[Verdict, ...]
+    worth: Worth | None
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.account, self.seq
+
+
+@define(kw_only=True)
+class Tally:
+    """Decisions of one kind. `refused_otherwise`: refused then and now, but not by the same rules and checks."""
+
+    decisions: int = 0
+    approved_then: int = 0
+    approved_now: int = 0
+    now_refused: int = 0
+    now_approved: int = 0
+    refused_otherwise: int = 0
+    fees_not_paid: Decimal = ZERO
+
+    @property
+    def same(self) -> int:
+        return self.decisions - self.now_refused - self.now_approved
+
+
+@define(kw_only=True)
+class RuleTally:
+    """How often a rule, or a check of the gate's own, refused; `no_longer` and `newly` are those of one side only."""
+
+    then: int = 0
+    now: int = 0
+    no_longer: int = 0
+    newly: int = 0
+
+
+@define(kw_only=True)
+class Skipped:
+    """Decisions that were not judged again, all for one reason, and the id of the first of them."""
+
+    decisions: int
+    first: str
+
+
+@define(kw_only=True)
+class Report:
+    """What a replay found. `changes` has the first of them in the order (account, row); `changed` counts them all.
+
+    `failing` has, of each rule that could not judge now, how often and what it first said. `versions` are rules that
+    are installed in another version than the one that judged then. Of a check, `changed` are the decisions that do not
+    get the very verdicts they got, and `unchecked` those on buys that could not be judged again.
+    """
+
+    total: Tally = Factory(Tally)
+    not_sent: Worth = Factory(Worth)
+    newly_sent: Worth = Factory(Worth)
+    by_rule: dict[str, RuleTally] = Factory(dict)
+    by_symbol: dict[str, Tally] = Factory(dict)
+    by_day: dict[str, Tally] = Factory(dict)
+    """By ISO date in UTC."""
+    changed: int = 0
+    changes: list[Change] = Factory(list)
+    skipped: dict[str, Skipped] = Factory(dict)
+    unchecked: int = 0
+    failing: dict[str, tuple[int, str]] = Factory(dict)
+    versions: set[tuple[str, str, str]] = Factory(set)
+    absent: set[str] = Factory(set)
+    """Accounts that the other config does not have."""
+
+
+def replay(
+    ledger: Ledger,
+    setup: Setup,
+    clock: Clock,
+    chosen: Chosen | None = None,
+    *,
+    check: bool = False,
+    listed: int = 20,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Judge the chosen decisions again under `setup`, or with `check` each under the set-up that it was made with.
+
+    Lists at most `listed` changes. Raises ConfigError for a set-up that could not trade either, PluginError for a rule
+    that does not answer, InputError for an account that the ledger does not know, LedgerError for what cannot be read,
+    LedgerDamaged for a row that does not follow from the one before, or facts that are gone.
+    """
+    _refuse_unusable(setup)
+    chosen = chosen or Chosen()
+    heads = {name: head for name, head in ledger.heads().items() if name != EVERY_ACCOUNT}
+    if chosen.account is not None and chosen.account not in heads:
+        raise InputError("account", chosen.account, f"the ledger has {', '.join(heads) or 'none'}")
+    again = _Replay(ledger, _Recorded(setup, clock) if check else _Other(setup, clock), listed)
+    for name in heads if chosen.account is None else [chosen.account]:
+        rows = _told(_chained(ledger, name, heads[name]), name, heads[name][0], tell)
+        with exact():
+            for entry, body, past in with_its_past(rows, partial(past_at, ledger, name)):
+                if chosen.since <= entry.at < chosen.until and chosen.symbol in (None, body["symbol"]):
+                    again.take(entry, body, past)
+    return again.report
+
+
+def with_its_past(entries: Iterable[Entry], fold_anew: Callable[[int], Past], ahead: int = _AHEAD) -> Iterator[Placed]:
+    """Each decision of one account's journal with the past it was judged on, which is that of an earlier row.
+
+    Others may have written between the two, so the rows are folded `ahead` rows behind where they are read. The past is
+    only true until the next is asked for. For a decision that is further behind, `fold_anew` gives the past.
+    """
+    past = Past()
+    waiting: deque[Entry] = deque()
+    due: dict[int, list[tuple[Entry, Mapping[str, Any]]]] = {}
+
+    def fold_one() -> Iterator[Placed]:
+        yield from ((entry, body, past) for entry, body in due.pop(past.seq, ()))
+        past.take(waiting.popleft())
+
+    for entry in entries:
+        waiting.append(entry)
+        if entry.kind == "decision":
+            body = json.loads(entry.body)
+            seq = (body.get("judged_on") or {}).get("seq")
+            if seq is None:
+                yield entry, body, None
+            elif seq >= entry.seq:
+                raise LedgerDamaged(f"account {entry.account}, row {entry.seq} says that it was judged on row {seq}")
+            elif seq < past.seq:
+                yield entry, body, fold_anew(seq)
+            else:
+                due.setdefault(seq, []).append((entry, body))
+        if len(waiting) > ahead:
+            yield from fold_one()
+    while waiting:
+        yield from fold_one()
+
+
+def _refuse_unusable(setup: Setup) -> None:
+    problems = [*setup.problems, *(problem for found in setup.broken.values() for problem in found)]
+    problems += [Problem("plugins", sentence.rstrip("."), f"({code})") for code, sentence in setup.refusals]
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+
+
+def _chained(ledger: Ledger, account: str, head: tuple[int, str]) -> Iterator[Entry]:
+    """An account's rows up to its head, each of which follows from the one before."""
+    last, hashed = 0, ""
+    for entry in ledger.entries(account):
+        if last == head[0]:  # what was written meanwhile
+            break
+        found = link(hashed, account, entry.seq, entry.kind, entry.at, entry.key, entry.body)
+        if entry.seq != last + 1 or found != entry.hash:
+            break
+        last, hashed = entry.seq, entry.hash
+        yield entry
+    if (last, hashed) != head:
+        what = f"row {last + 1} of account {account} is missing or was changed"
+        raise LedgerDamaged(f"the ledger is damaged: {what}; run `ordergate audit verify`")
+
+
+def _told(entries: Iterable[Entry], account: str, rows: int, tell: Callable[[str], None]) -> Iterator[Entry]:
+    for entry in entries:
+        if entry.seq % _TOLD == 1:
+            tell(f"Judging again: account {account}, row {entry.seq:,} of {rows:,}")
+        yield entry
+
+
+# ---------------------------------------------------------------------------------------------------------- the set-ups
+
+
+class _Other:
+    """Another config's rules, tiers, gate settings and fee thresholds. What the venue is like stays as recorded."""
+
+    check = False
+
+    def __init__(self, setup: Setup, clock: Clock) -> None:
+        self._setup, self._panel = setup, Panel(setup.panel.rules, _BUDGET, clock)
+
+    def terms(self, account: str, made: Mapping[str, Any], report: Report) -> Terms | str:
+        profile, broker = recorded_profile(made), self._setup.brokers.get(account)
+        if broker is None:
+            report.absent.add(account)
+        else:
+            profile = evolve(profile, fee_threshold=broker.profile.fee_threshold)
+        return Terms(self._setup.config.gate, self._setup.config.tiers, profile, self._panel)
+
+    def stops(self, on: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Halts, unknown outcomes and the like were so whatever the config said; plugins it did not admit were not."""
+        return [(code, sentence) for code, sentence in on["stops"] if not code.startswith(_OF_THE_SETUP)]
+
+
+class _Recorded:
+    """The set-up that a decision was made with; only the rules' code is that of now."""
+
+    check = True
+
+    def __init__(self, setup: Setup, clock: Clock) -> None:
+        self._rules, self._clock = {rule.name: rule for rule in setup.panel.rules}, clock
+
+    def terms(self, account: str, made: Mapping[str, Any], report: Report) -> Terms | str:
+        del account
+        missing = [one["name"] for one in made["rules"] if one["name"] not in self._rules]
+        if missing:
+            return f"rule {missing[0]} is not active in the config: name it in gate.rules to check these"
+        for one in made["rules"]:
+            rule: ActiveRule = self._rules[one["name"]]
+            if rule.version != one["version"]:
+                report.versions.add((rule.name, one["version"], rule.version))
+        return recorded_terms(made, tuple(self._rules.values()), _BUDGET, self._clock)
+
+    def stops(self, on: Mapping[str, Any]) -> list[tuple[str, str]]:
+        return [(code, sentence) for code, sentence in on["stops"]]
+
+
+# ---------------------------------------------------------------------------------------------------------- adding up
+
+
+class _Replay:
+    def __init__(self, ledger: Ledger, setups: _Other | _Recorded, listed: int) -> None:
+        self.report = Report()
+        self._ledger, self._setups, self._listed = ledger, setups, listed
+        self._terms: dict[tuple[str, str], Terms | str] = {}
+
+    def take(self, entry: Entry, body: Mapping[str, Any], past: Past | None) -> None:
+        """Judge one decision again and count what came of it, or why it was not judged."""
+        if body["is_exit"]:
+            self._skip(body, "exits: no rule is asked about them", is_exit=True)
+            return
+        then = body["verdicts"]
+        if self._setups.check and any(verdict["code"] == "rule_overran" for verdict in then):
+            self._skip(body, "a rule did not answer in time then, which facts cannot show")
+            return
+        found = _OTHER_FORM if past is None else self._judged(entry, body, past)
+        if isinstance(found, str):
+            self._skip(body, found)
+        elif self._setups.check:
+            self._compare(entry, body, found)
+        else:
+            self._count(entry, body, found)
+
+    def _judged(self, entry: Entry, body: Mapping[str, Any], past: Past) -> Judgement | str:
+        """The judgement of now, or why there is none."""
+        read = partial(self._ledger.kept, entry.account)
+        try:
+            terms = self._terms_of(entry.account, body["setup"], read)
+            if isinstance(terms, str):
+                return terms
+            order = from_plain(body["order"], Order)
+            if is_exit(order, terms.gate.cash):
+                return "exits under this config: no rule is asked about them"
+            judgement = judge_body(body, order, entry, terms, read, past, self._setups.stops(body["judged_on"]))
+        except InputError as error:
+            return f"these settings do not let them be judged: {error}"
+        except (LedgerDamaged, LookupError, TypeError, ValueError):
+            for name in ("facts", "setup"):
+                read(body[name])  # raises where these are gone or were changed; what is whole was written like this
+            return _OTHER_FORM
+        for name in terms.panel.overran:
+            what = f"it did not answer within {_BUDGET:g} s about order {body['client_order_id']}"
+            raise PluginError(name, "rule_overran", what, "Mend it, or take it out of gate.rules.")
+        return judgement
+
+    def _terms_of(self, account: str, name: str, read: Callable[[str], str]) -> Terms | str:
+        if (account, name) not in self._terms:
+            self._terms[account, name] = self._setups.terms(account, json.loads(read(name)), self.report)
+        return self._terms[account, name]
+
+    def _skip(self, body: Mapping[str, Any], reason: str, *, is_exit: bool = False) -> None:
+        known = self.report.skipped.setdefault(reason, Skipped(decisions=0, first=body["client_order_id"]))
+        known.decisions += 1
+        self.report.unchecked += not is_exit
+
+    def _compare(self, entry: Entry, body: Mapping[str, Any], judgement: Judgement) -> None:
+        """Bit for bit: every verdict with its code, its numbers and its message."""
+        now = to_plain(judgement.verdicts)
+        approved = body["status"] == "approved"
+        self._tally(entry, body, approved, judgement.approved)
+        if now != body["verdicts"]:
+            differ = [one for one in body["verdicts"] if one not in now]
+            verdicts = tuple(verdict for verdict in judgement.verdicts if to_plain(verdict) not in body["verdicts"])
+            self._list(entry, body, judgement, tuple(from_plain(one, Verdict) for one in differ), verdicts, None)
+
+    def _count(self, entry: Entry, body: Mapping[str, Any], judgement: Judgement) -> None:
+        report, approved = self.report, body["status"] == "approved"
+        tallies = self._tally(entry, body, approved, judgement.approved)
+        then = {verdict["rule"] for verdict in body["verdicts"] if verdict["approved"] is not True}
+        refusing = tuple(verdict for verdict in judgement.verdicts if verdict.approved is not True)
+        now = {verdict.rule for verdict in refusing}
+        for rule in then | now:
+            tally = report.by_rule.setdefault(rule, RuleTally())
+            tally.then += rule in then
+            tally.now += rule in now
+            tally.no_longer += rule in then - now
+            tally.newly += rule in now - then
+        for verdict in refusing:
+            if verdict.code in _BROKEN:
+                count, message = report.failing.get(verdict.rule, (0, verdict.message))
+                report.failing[verdict.rule] = (count + 1, message)
+        if approved == judgement.approved:
+            for one in tallies:
+                one.refused_otherwise += then != now
+            return
+        worth = _worth_then(body) if approved else _worth_now(judgement, body)
+        if approved:
+            report.not_sent += worth
+            for one in tallies:
+                one.fees_not_paid += worth.fees
+        else:
+            report.newly_sent += worth
+        refused = tuple(from_plain(one, Verdict) for one in body["verdicts"] if one["rule"] in then)
+        self._list(entry, body, judgement, refused, refusing, worth)
+
+    def _tally(self, entry: Entry, body: Mapping[str, Any], then: bool, now: bool) -> tuple[Tally, ...]:  # noqa: FBT001 - the two answers
+        report, day = self.report, iso(entry.at)[:10]
+        tallies = (
+            report.total,
+            report.by_symbol.setdefault(body["symbol"], Tally()),
+            report.by_day.setdefault(day, Tally()),
+        )
+        for tally in tallies:
+            tally.decisions += 1
+            tally.approved_then += then
+            tally.approved_now += now
+            tally.now_refused += then and not now
+            tally.now_approved += now and not then
+        return tallies
+
+    def _list(
+        self,
+        entry: Entry,
+        body: Mapping[str, Any],
+        judgement: Judgement,
+        then: tuple[Verdict, ...],
+        now: tuple[Verdict, ...],
+        worth: Worth | None,
+    ) -> None:
+        changes = self.report.changes
+        self.report.changed += 1
+        place = (entry.account, entry.seq)
+        if len(changes) == self._listed and (not changes or changes[-1].place < place):
+            return
+        change = Change(
+            account=entry.account,
+            client_order_id=body["client_order_id"],
+            seq=entry.seq,
+            at=entry.at,
+            order=from_plain(body["order"], Order),
+            approved_then=body["status"] == "approved",
+            approved_now=judgement.approved,
+            then=then,
+            now=now,
+            worth=worth,
+        )
+        insort(changes, change, key=lambda one: one.place)
+        del changes[self._listed :]
+
+
+def _worth_then(body: Mapping[str, Any]) -> Worth:
+    return _worth(from_plain(body["purchase"], Purchase), Decimal(body["taker_fee"]["value"]))
+
+
+def _worth_now(judgement: Judgement, body: Mapping[str, Any]) -> Worth:
+    if judgement.sized is None:
+        raise ValueError("an approved order was sized")
+    return _worth(judgement.sized.purchase, Decimal(body["taker_fee"]["value"]))
+
+
+def _worth(purchase: Purchase, taker: Decimal) -> Worth:
+    """The fee is in the cost of a buy; a sell that is judged (of ETH for BTC) pays it out of what it brings in."""
+    fees = purchase.size * taker if purchase.side is Side.SELL else purchase.cost - purchase.cost / (1 + taker)
+    return Worth(orders=1, size=purchase.size, cost=purchase.cost, fees=fees)

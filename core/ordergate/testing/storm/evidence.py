@@ -1,0 +1,136 @@
+"""What is left of a storm: the histories of its callers, the journals, and the venues' own records.
+
+Gathered after the storm, once by one process alone; nothing here judges it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+import ordergate_paper as paper
+from ordergate.clock import SystemClock
+from ordergate.executor import Executor
+from ordergate.journal import Entry
+from ordergate.ledger import EVERY_ACCOUNT, Ledger, open_ledger
+from ordergate.testing.storm.caller import HISTORY
+from ordergate.testing.storm.history import Call, read_history
+from ordergate.testing.storm.plan import RULES, Plan
+
+__all__ = ["Evidence", "Taken", "gather", "journals_of", "settle"]
+
+
+@frozen(kw_only=True)
+class Taken:
+    """A venue's own record: the orders it took, oldest first, and how often one was sent to it."""
+
+    orders: tuple[paper.Placed, ...]
+    requests: int
+
+
+@frozen(kw_only=True)
+class Evidence:
+    """All that the checker is told."""
+
+    calls: tuple[Call, ...]
+    journals: Mapping[str, tuple[Entry, ...]]
+    """Rows per account in their order; those of all accounts together under `*`."""
+    kept: Mapping[tuple[str, str], Any]
+    """What decisions were made on, by account and name, read from its JSON."""
+    venues: Mapping[str, Taken]
+    settled: bool = True
+    """Every order was settled after the last call: the journal has the venue's last word on each."""
+    damage: str = ""
+    """What `Ledger.verify` found; empty when the chain holds and the tables equal it."""
+    not_reproduced: tuple[str, ...] = ()
+    """Decisions that get other verdicts when they are judged again on what was recorded."""
+    owed: Mapping[int, int] | None = None
+    """How many answers each caller must have got; None where it went on until the storm was over."""
+    fair: bool = False
+    """Callers went on until so many answers were given in all, so each must have got its share."""
+    rules: Sequence[str] = RULES
+    several_gateways: bool = False
+    """The ledger lends each account to one gateway at a time."""
+
+
+class _Later(SystemClock):
+    """The machine's clock, ahead by some seconds: whatever could still arrive at a venue then cannot any more."""
+
+    def __init__(self, ahead: float) -> None:
+        self._ahead = ahead
+
+    def now(self) -> float:
+        return super().now() + self._ahead
+
+
+def settle(plan: Plan, folder: Path) -> None:
+    """Have every order settled, by a gateway whose clock says that all send-by times have passed."""
+    clock = _Later(plan.send_within + 10)
+    with Executor.from_values(plan.values(), folder=folder, clock=clock) as executor:
+        ledger = executor.desk.ledger()
+        for name in plan.names:
+            if ledger.unfinished(name):
+                executor.reconcile(name)
+        executor.desk.bring_home(ledger)
+
+
+def gather(plan: Plan, folder: Path, *, again: int = 20) -> Evidence:
+    """Read everything. `again` is how many decisions of the first account are judged again."""
+    with closing(open_ledger(plan.ledger, folder, SystemClock())) as ledger:
+        journals, kept = journals_of(ledger)
+        broken = ledger.verify()
+    venues = {}
+    for name in plan.names:
+        file = folder / f"paper-{name}.db"
+        venues[name] = (
+            Taken(orders=tuple(paper.placed_orders(file)), requests=paper.count_requests(file))
+            if file.exists()
+            else Taken(orders=(), requests=0)
+        )
+    return Evidence(
+        calls=tuple(call for caller in range(plan.callers) for call in read_history(folder / HISTORY, caller)),
+        journals=journals,
+        kept=kept,
+        venues=venues,
+        damage=str(broken or ""),
+        not_reproduced=tuple(_not_reproduced(plan, folder, journals.get(plan.names[0], ()), again)),
+        owed=None if plan.served is not None else dict.fromkeys(_bound(plan), plan.intents),
+        fair=plan.served is not None,
+        several_gateways=plan.ledger.startswith("postgres"),
+    )
+
+
+def journals_of(ledger: Ledger) -> tuple[dict[str, tuple[Entry, ...]], dict[tuple[str, str], Any]]:
+    """All journals, and what their decisions were made on."""
+    journals: dict[str, tuple[Entry, ...]] = {}
+    kept: dict[tuple[str, str], Any] = {}
+    for account in (*ledger.accounts(), EVERY_ACCOUNT):
+        journals[account] = tuple(ledger.entries(account))
+        for entry in journals[account]:
+            if entry.kind != "decision":
+                continue
+            body = json.loads(entry.body)
+            for name in (body["facts"], body["setup"]):
+                if name is not None and (account, name) not in kept:
+                    kept[account, name] = json.loads(ledger.kept(account, name))
+    return journals, kept
+
+
+def _bound(plan: Plan) -> Iterator[int]:
+    """Callers that have so many intents and no more."""
+    return iter(range(plan.threads if plan.noisy else 0, plan.callers))
+
+
+def _not_reproduced(plan: Plan, folder: Path, journal: Sequence[Entry], most: int) -> Iterator[str]:
+    names = [json.loads(entry.body)["client_order_id"] for entry in journal if entry.kind == "decision"]
+    if not names or not most:
+        return
+    with Executor.from_values(plan.values(), folder=folder) as executor:
+        for name in names[:: max(1, len(names) // most)]:
+            if not executor.explain(name, account=plan.names[0]).same:
+                yield name

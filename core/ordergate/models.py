@@ -334,7 +334,8 @@ class PastOrder(NamedTuple):
 
     A named tuple, as `Basis` is: of these there may be thousands, so rules are handed them and not copies of them.
 
-    `spend`, `amount` and `limit` are as they were sent. `filled_amount`, `filled_value` and `fees` are what the last
+    `cost` is the most it has taken or can still take: of an order that is over, what it took. `spend`, `amount` and
+    `limit` are as they were sent. `filled_amount`, `filled_value` and `fees` are what the last
     word of it said, in base and quote currency; `heard_at` is when that was recorded.
     """
 
@@ -373,7 +374,8 @@ class Basis(NamedTuple):
 class History:
     """What the account's journal tells, as of the moment `now` of judging. Read only when a rule asks for it.
 
-    `orders` are those sent in the last 31 days, newest first. `costs` has the basis of each market that was bought in.
+    `orders` are those of which the last word came in the last 31 days, and all that are not over; newest first, by the
+    moment they were sent. `costs` has the basis of each market that was bought in.
     `peaks` is the highest equity (USD) that decisions of each day saw, by ISO date in UTC, for the last 366 days.
     """
 

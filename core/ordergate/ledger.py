@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
-from ordergate.errors import InputError, OrdergateError
+from ordergate.errors import InputError, LedgerError, OrdergateError
 from ordergate.models import TradingState
 
 if TYPE_CHECKING:
@@ -208,18 +208,35 @@ class Ledger(Protocol):
 
 
 def open_ledger(
-    url: str, folder: Path, clock: Clock, *, same_as: str | None = None, to_inspect: bool = False
+    url: str,
+    folder: Path,
+    clock: Clock,
+    *,
+    same_as: str | None = None,
+    to_inspect: bool = False,
+    sender_lease: float = 30.0,
 ) -> Ledger:
-    """Open the ledger a URL names; a relative path counts from `folder`. Creates an SQLite file that is not there.
+    """Open the ledger a URL names; a relative path counts from `folder`. Creates an SQLite file that is not there, and
+    the tables in a PostgreSQL database that has none.
 
     With the mark of a ledger that was open before, only that very one is opened: a ledger that vanishes while it is in
     use must not come back empty. `to_inspect` opens it also when its last rows do not hold, for `verify` and for
-    reading; nothing may be decided on it. Raises InputError for a URL it does not know, LedgerError for all else.
+    reading; nothing may be decided on it. `sender_lease`: for how many seconds a buy makes this process the only one
+    that sends for the account, where several machines share a ledger. Raises InputError for a URL it does not know,
+    LedgerError for all else.
     """
     scheme, separator, path = url.partition("://")
     if scheme == "sqlite" and separator and path.startswith("/") and len(path) > 1:
         from ordergate.sqlite_ledger import SqliteLedger  # the driver is loaded when a ledger is opened, not before
 
         return SqliteLedger(folder / path[1:], clock, same_as=same_as, to_inspect=to_inspect)
-    fix = "use sqlite:///FILE (relative to the config) or sqlite:////ABSOLUTE/FILE; this version has no other ledger"
+    if scheme in ("postgresql", "postgres") and separator:
+        try:
+            from ordergate.postgres_ledger import PostgresLedger
+        except ImportError as error:
+            fix = 'install it with `pip install "ordergate[postgres]"`'
+            raise LedgerError(f"gate.ledger names a PostgreSQL database and its driver is missing; {fix}") from error
+
+        return PostgresLedger(url, clock, lease=sender_lease, same_as=same_as, to_inspect=to_inspect)
+    fix = "use sqlite:///FILE (relative to the config), sqlite:////ABSOLUTE/FILE or postgresql://USER@HOST/NAME"
     raise InputError("gate.ledger", url, fix)

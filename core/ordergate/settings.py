@@ -67,10 +67,24 @@ _NAMES: Final = Pattern(form=r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", fix="use the n
 _CURRENCIES: Final = Pattern(
     form=r"[A-Z0-9]{1,20}", fix="write a currency in capital ASCII letters and digits, such as USD"
 )
-_LEDGER: Final = Pattern(
+
+
+@frozen(kw_only=True)
+class LedgerUrl(Pattern):
+    """Validator: the URL of a ledger, without a password. An error never shows one."""
+
+    def __call__(self, instance: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
+        hidden = re.sub(r"(://[^/:]*:)[^/]*(@)|(password=)[^&]*()", r"\1\3***\2", str(value))
+        if hidden != value:
+            fix = "take the password out; PostgreSQL's own ~/.pgpass, PGPASSFILE or PGSERVICEFILE hold it"
+            raise InputError(attribute.name, hidden, fix)
+        super().__call__(instance, attribute, value)
+
+
+_LEDGER: Final = LedgerUrl(
     # A ledger in memory would forget what was sent; `?` and `#` would begin options, and there are none.
     form=r"sqlite:///(?!:memory:)[^?#\x00-\x1f]*[^?#/\x00-\x1f]|postgres(?:ql)?://[!-~]+",
-    fix="write sqlite:///FILE (counted from the config's folder) or sqlite:////ABSOLUTE/FILE",
+    fix="write sqlite:///FILE (counted from the config's folder), sqlite:////ABSOLUTE/FILE or postgresql://USER@HOST/NAME",
 )
 
 
@@ -113,6 +127,13 @@ class Gate:
             "must name the same one.",
             "One file beside the config needs no server and is shared by all processes of the machine.",
         ),
+    )
+    sender_lease: float = _seconds(
+        30,
+        600,
+        "In a PostgreSQL ledger: for how long a buy makes its process the only one that sends buys for the account. "
+        "At least `send_within` and `deadline` together.",
+        "When it runs out, whatever the process had decided has expired too, so another one may send.",
     )
     fallback: Path = field(
         default=Path("ordergate-fallback"),

@@ -117,6 +117,7 @@ def test_every_gate_key_can_be_set(tmp_path: Path) -> None:
         """
         observers = ["structured_log"]
         ledger = "sqlite:////var/lib/ordergate.db"
+        sender_lease = 45
         fallback = "elsewhere"
         halt_file = "/run/halt"
         cash = ["USD", "USDC"]
@@ -140,6 +141,7 @@ def test_every_gate_key_can_be_set(tmp_path: Path) -> None:
         rules=("dust",),
         observers=("structured_log",),
         ledger="sqlite:////var/lib/ordergate.db",
+        sender_lease=45.0,
         fallback=tmp_path.resolve() / "elsewhere",
         halt_file=Path("/run/halt"),
         cash=("USD", "USDC"),
@@ -474,6 +476,8 @@ def test_unknown_keys_are_named_with_the_nearest_valid_one(tmp_path: Path, line:
         ("ledger", '"sqlite:///:memory:"'),
         ("ledger", '"sqlite:///a.db?mode=ro"'),
         ("ledger", '"mysql://host/db"'),
+        ("ledger", '"postgresql://gate:secret@host/db"'),
+        ("ledger", '"postgresql://host/db?user=gate&password=secret"'),
         ("ledger", "1"),
     ],
 )
@@ -491,6 +495,13 @@ def test_a_bad_value_is_named_and_its_key_keeps_the_default(tmp_path: Path, name
 
 def test_postgresql_is_left_for_the_ledger_to_answer(tmp_path: Path) -> None:
     assert with_gate(tmp_path, 'ledger = "postgresql://gate@db/ordergate"').problems == ()
+
+
+@pytest.mark.parametrize("url", ["postgresql://gate:secret@host/db", "postgresql://host/db?password=secret&user=gate"])
+def test_a_password_in_the_ledgers_url_is_refused_and_never_shown(tmp_path: Path, url: str) -> None:
+    problem = only(with_gate(tmp_path, f'ledger = "{url}"'))
+    assert "Take the password out" in problem.fix
+    assert "secret" not in str(problem)
 
 
 def test_an_entry_of_a_list_is_named_by_its_place(tmp_path: Path) -> None:
@@ -516,6 +527,8 @@ def test_b01_no_rules_is_a_problem(tmp_path: Path, rules: str) -> None:
         ('ledger = "sqlite:///ordergate.halt"', "gate.ledger"),
         ('fallback = "ordergate.halt"', "gate.fallback"),
         ('halt_file = "sub/../ordergate.toml"', "the config file"),
+        ('ledger = "postgresql://host/db"\nsender_lease = 14', "gate.sender_lease"),
+        ('ledger = "postgresql://host/db"\nsend_within = 21', "gate.sender_lease"),
     ],
 )
 def test_contradictions_are_found(tmp_path: Path, lines: str, where: str) -> None:

@@ -101,9 +101,13 @@ class Panel:
         Raises `Failed`, also when it takes longer than the rules may for one order.
         """
         watch = _Watch()
+        given: dict[str, Any] = {}
 
         def refusing(values: Mapping[str, Any]) -> frozenset[str]:
-            given = {name: copied(values[name]) for name in self._taken}
+            # Another size changes the order alone; the rest is what the rules have already been seen to leave alone.
+            if not given:
+                given.update(self._copies(values))
+            given["order"] = copied(values["order"])
             return frozenset(rule.name for rule in self.rules if self._refuses(rule, given, watch))
 
         try:
@@ -121,7 +125,7 @@ class Panel:
         answered: list[Verdict],
         meddlers: set[str],
     ) -> None:
-        given = {name: copied(values[name]) for name in self._taken}
+        given = self._copies(values)
         monotonic = self._clock.monotonic
         begun = monotonic()
         for rule in rules:
@@ -132,14 +136,17 @@ class Panel:
                 verdict = self._too_slow(rule)
             begun = now
             # Only what it was handed can it have changed; the others shall not judge that.
-            if not all(same(given[name], values[name]) for name in rule.validate.arguments if name in given):
+            if not all(same(given[name], values[name]) for name in rule.validate.arguments if name in values):
                 meddlers.add(rule.name)
                 message = "It changed what it was given to judge; that is a refusal."
                 verdict = _refused(rule, "rule_meddled", message)
-                given = {name: copied(values[name]) for name in self._taken}
+                given = self._copies(values)
             answered.append(verdict)
 
-    def _refuses(self, rule: ActiveRule, values: Mapping[str, Any], watch: _Watch) -> bool:
+    def _copies(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: copied(values[name]) for name in self._taken}
+
+    def _refuses(self, rule: ActiveRule, values: dict[str, Any], watch: _Watch) -> bool:
         if watch.stopped:
             raise TimeoutError("nobody waits for this any more")
         if rule.name in self._overran:
@@ -166,12 +173,11 @@ def _refused(rule: ActiveRule, code: str, message: str) -> Verdict:
     return Verdict(approved=False, code=code, message=message, rule=rule.name, owner=rule.owner, reason=rule.reason)
 
 
-def _verdict(rule: ActiveRule, given: Mapping[str, Any]) -> Verdict:
+def _verdict(rule: ActiveRule, given: dict[str, Any]) -> Verdict:
     """The rule's answer, if it is one; whatever else it does is a refusal."""
-    validate, settings = rule.validate, rule.settings
+    given["settings"] = rule.settings
     try:
-        arguments = {name: settings if name == "settings" else given[name] for name in validate.arguments}
-        verdict = attempt(validate.call, arguments)
+        verdict = attempt(rule.validate.call, given)
     except Failed as failed:
         return _refused(rule, "rule_failed", f"It failed with {failed}; what cannot be judged is refused.")
     if type(verdict) is not Verdict or type(verdict.approved) is not bool:

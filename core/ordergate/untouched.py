@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from operator import attrgetter
-from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from types import MappingProxyType, NoneType
+from typing import Any, Final
 
 import attrs
 
@@ -53,49 +53,53 @@ def copied(value: Any) -> Any:
 
     What is no attrs value is shared: numbers, texts, named tuples and tuples of them, which nobody can change.
     """
-    fields = _fields_of(type(value))
-    if fields is not None:
-        names, read = fields
-        return type(value)(**dict(zip(names, map(copied, read(value)), strict=True)))
-    return value.again() if type(value) is Copies else value
+    fields = _KNOWN[type(value)]
+    if fields is None:
+        return value.again() if type(value) is Copies else value
+    parts = zip(fields.names, fields.read(value), strict=True)
+    return type(value)(**{name: part if type(part) in _PLAIN else copied(part) for name, part in parts})
 
 
 def same(one: Any, other: Any) -> bool:
     """True when both have the same types and values all the way down."""
-    if one is other:  # what is in both, as most of a copy and its original is
-        return True
     if type(one) is not type(other):
         return False
-    fields = _fields_of(type(one))
-    if fields is not None:
-        read = fields[1]
-        try:
-            return all(map(same, read(one), read(other)))
-        except AttributeError:  # a field was deleted
-            return False
-    if type(one) is Copies:
-        return one.shares(other)
-    return type(one) in _ASKED and one == other
+    fields = _KNOWN[type(one)]
+    if fields is None:
+        return one.shares(other) if type(one) is Copies else type(one) in _PLAIN and one == other
+    try:
+        pairs = zip(fields.read(one), fields.read(other), strict=True)
+        # Most of what is in a copy is in its original too.
+        return all(mine is theirs or same(mine, theirs) for mine, theirs in pairs)
+    except AttributeError:  # a field was deleted
+        return False
 
 
-# Of these an equal one is as good; everything else that is shared must be the very same.
-_ASKED: Final = frozenset({bool, int, float, str, Decimal, frozenset})
-
-_Fields: TypeAlias = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]
-_KNOWN: Final[dict[type, _Fields | None]] = {}
+# Nothing is nested in these, and their own comparison is to be trusted.
+_PLAIN: Final = frozenset({bool, int, float, str, Decimal, frozenset, NoneType})
 
 
-def _fields_of(cls: type) -> _Fields | None:
-    """The names of an attrs class's fields and what reads them all; None for any other class. Asked for every value of
-    every decision, so kept.
-    """
-    if cls not in _KNOWN:
+@attrs.frozen
+class _Fields:
+    """The names of an attrs class's fields, and what reads them all."""
+
+    names: tuple[str, ...]
+    read: Callable[[Any], tuple[Any, ...]]
+
+
+class _Known(dict[type, _Fields | None]):
+    """The fields of each attrs class, None for any other class; asked for every value of every decision, so kept."""
+
+    def __missing__(self, cls: type) -> _Fields | None:
         names = tuple(attrs.fields_dict(cls)) if attrs.has(cls) else ()
-        _KNOWN[cls] = (names, _reader(names)) if names else None
-    return _KNOWN[cls]
+        self[cls] = _Fields(names, _reader(names)) if names else None
+        return self[cls]
 
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(names) == 1:  # for one name, attrgetter gives the value and no tuple
+    if len(names) == 1:  # for a single name attrgetter gives the value itself, no tuple
         return lambda value: (getattr(value, names[0]),)
     return attrgetter(*names)
+
+
+_KNOWN: Final = _Known()

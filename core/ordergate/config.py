@@ -29,7 +29,7 @@ from ordergate.phrases import dotted, nearest, quoted, sentence, shown
 from ordergate.pins import Pin
 from ordergate.settings import DEFAULT_TIERS, Gate, check_tier
 
-__all__ = ["AccountConfig", "Config", "config_from_values", "read_config"]
+__all__ = ["AccountConfig", "Config", "Owned", "config_from_values", "read_config"]
 
 _MOST_BYTES: Final = 1_000_000
 _SECTIONS: Final = ("gate", "tiers", "accounts", "rules", "observers", "pins")
@@ -53,11 +53,20 @@ class AccountConfig:
 
 
 @frozen(kw_only=True)
+class Owned:
+    """Who answers for the limits of a rule, and why they are what they are, as `[rules.NAME]` says it."""
+
+    owner: str | None = None
+    reason: str | None = None
+
+
+@frozen(kw_only=True)
 class Config:
     """What the file says, or the defaults where it says nothing or nothing usable; `problems` has the latter.
 
     `path` and `folder` are those of the real file behind any link; relative paths count from `folder`.
-    `rules` and `observers` are the raw tables of plugins, for `bind`. `digest` is the SHA-256 of all that
+    `rules` and `observers` are the raw tables of plugins, for `bind`; `owned` is what was taken out of those of rules,
+    for the rules that say it. `digest` is the SHA-256 of all that
     takes effect, wherever the file stands. `origins` says of each key: from `file`, or `default`.
     """
 
@@ -67,6 +76,7 @@ class Config:
     tiers: tuple[Tier, ...]
     accounts: Mapping[str, AccountConfig]
     rules: Mapping[str, Table]
+    owned: Mapping[str, Owned]
     observers: Mapping[str, Table]
     pins: Mapping[str, Pin]
     problems: tuple[Problem, ...]
@@ -149,7 +159,7 @@ def _config(values: Table, path: Path | None, folder: Path) -> Config:
     gate = _gate(_table(values, "gate", "", found), folder, found, origins)
     tiers = _tiers(values.get("tiers"), folder, found, origins)
     accounts = _accounts(_table(values, "accounts", "", found), found, origins)
-    rules = _plugin_tables(values, "rules", gate.rules, found)
+    rules, owned = _owned(_plugin_tables(values, "rules", gate.rules, found), found)
     observers = _plugin_tables(values, "observers", gate.observers, found)
     pins = _pins(_table(values, "pins", "", found), folder, found)
     _check_pinned(pins, gate, accounts, found)
@@ -159,6 +169,7 @@ def _config(values: Table, path: Path | None, folder: Path) -> Config:
         "tiers": tiers,
         "accounts": MappingProxyType(accounts),
         "rules": MappingProxyType(rules),
+        "owned": MappingProxyType(owned),
         "observers": MappingProxyType(observers),
         "pins": MappingProxyType(pins),
     }
@@ -328,6 +339,28 @@ def _plugin_tables(values: Table, kind: str, active: Sequence[str], found: list[
             fix = f"Add {quoted(name)} to gate.{kind}, or take the table out."
             found.append(Problem(where, what, nearest(name, active, otherwise=fix)))
     return tables
+
+
+def _owned(tables: Table, found: list[Problem]) -> tuple[dict[str, Table], dict[str, Owned]]:
+    """The tables of rules without what the gate reads itself: who answers for each, and why."""
+    rest: dict[str, Table] = {}
+    owned: dict[str, Owned] = {}
+    for name, table in cast("Mapping[str, Table]", tables).items():
+        words = {key: table[key] for key in ("owner", "reason") if key in table}
+        rest[name] = MappingProxyType({key: value for key, value in table.items() if key not in words})
+        fix = "Write 1 to 200 printable characters in quotes."
+        unfit = [key for key, text in words.items() if not _is_sentence(text)]
+        found += [
+            Problem(dotted(dotted("rules", name), key), f"{shown(words[key])} is not usable", fix) for key in unfit
+        ]
+        fit = {key: str(text) for key, text in words.items() if key not in unfit}
+        if fit:
+            owned[name] = Owned(**fit)
+    return rest, owned
+
+
+def _is_sentence(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value.strip()) and len(value) <= 200
 
 
 def _pins(table: Table, folder: Path, found: list[Problem]) -> dict[str, Pin]:

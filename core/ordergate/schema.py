@@ -42,6 +42,13 @@ _FORMS: Final[Mapping[object, Schema]] = {
     # Quotes are optional and change nothing: the digits are read exactly as they stand.
     Decimal: {"type": ["string", "number"], "pattern": r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$"},
 }
+_OWNED: Final[Schema] = {
+    name: {"type": "string", "pattern": r"^(?=.*\S).{1,200}$", "description": told}
+    for name, told in (
+        ("owner", "Who answers for this rule's limits; shown with its verdicts."),
+        ("reason", "Why its limits are what they are; shown with its verdicts."),
+    )
+}
 _FEE_THRESHOLD: Final[Schema] = _FORMS[Decimal] | {
     "minimum": 0,
     "description": "The size in USD under which fees make a position pointless. It may raise what the broker "
@@ -72,7 +79,7 @@ def build(
             "gate": gate | {"description": "What holds for every account."},
             "tiers": _tiers(),
             "accounts": _accounts(broker_settings),
-            "rules": _plugins(rule_settings, "Settings of the active rules."),
+            "rules": _rules(rule_settings),
             "observers": _plugins(observer_settings, "Settings of the active observers."),
             "pins": _pins(),
         },
@@ -136,6 +143,14 @@ def _plugins(settings: Settings, told: str) -> Schema:
         "properties": {name: _object(cls) for name, cls in settings.items()},
         "additionalProperties": {"type": "object"},
     }
+
+
+def _rules(settings: Settings) -> Schema:
+    """As those of any plugin, and what the gate itself reads in each: who answers for it, and why."""
+    form = _plugins(settings, "Settings of the active rules.")
+    for table in form["properties"].values():
+        table["properties"] |= _OWNED
+    return form | {"additionalProperties": {"type": "object", "properties": _OWNED}}
 
 
 def _pins() -> Schema:

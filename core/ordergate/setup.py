@@ -14,7 +14,7 @@ from attrs import frozen
 from ordergate.binding import Bound, bind
 from ordergate.broker import Broker
 from ordergate.clock import Clock
-from ordergate.config import AccountConfig, Config
+from ordergate.config import AccountConfig, Config, Owned
 from ordergate.errors import PluginError, Problem
 from ordergate.hookspecs import BROKER, OBSERVER, RULE, Kind
 from ordergate.observers import Observers
@@ -61,6 +61,8 @@ class Setup:
                     "distribution": rule.distribution,
                     "version": rule.version,
                     "settings": None if rule.settings is None else to_plain(rule.settings),
+                    "owner": rule.owner,
+                    "reason": rule.reason,
                 }
                 for rule in self.panel.rules
             ],
@@ -84,9 +86,10 @@ class _Builder:
 
     def build(self) -> Setup:
         config = self._config
-        rules = [
-            ActiveRule.of(plugin, settings) for plugin, settings in self._active(RULE, config.gate.rules, config.rules)
-        ]
+        rules: list[ActiveRule] = []
+        for plugin, settings in self._active(RULE, config.gate.rules, config.rules):
+            owned = config.owned.get(plugin.name, Owned())
+            rules.append(ActiveRule.of(plugin, settings, owned.owner, owned.reason))
         observers = self._active(OBSERVER, config.gate.observers, config.observers)
         brokers: dict[str, Broker] = {}
         broken: dict[str, tuple[Problem, ...]] = {}

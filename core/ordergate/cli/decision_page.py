@@ -11,7 +11,7 @@ from ordergate.decision import Decision, FactsSummary
 from ordergate.models import Figure, OrderStatus, Verdict
 from ordergate.order import Order
 
-__all__ = ["asked", "decision_page", "status_cell", "verdict_table"]
+__all__ = ["asked", "decision_page", "reason_line", "status_cell", "verdict_table"]
 
 _TONES: dict[OrderStatus, Tone] = {
     OrderStatus.APPROVED: "good",
@@ -56,11 +56,24 @@ def asked(order: Order) -> str:
 
 def verdict_table(verdicts: tuple[Verdict, ...]) -> Table:
     """Every verdict with the two numbers it compared."""
-    rows = [
-        (verdict.rule, Toned("yes", "good") if verdict.approved else Toned("no", "bad"), *_numbers(verdict))
+    owned = any(verdict.owner for verdict in verdicts)
+    rows: list[tuple[Cell, ...]] = [
+        (
+            verdict.rule,
+            Toned("yes", "good") if verdict.approved else Toned("no", "bad"),
+            *_numbers(verdict),
+            *([verdict.owner or ""] if owned else []),
+        )
         for verdict in verdicts
     ]
-    return Table(("rule", "approves", "observed", "limit"), rows, right=frozenset({"observed", "limit"}))
+    columns = ("rule", "approves", "observed", "limit", *(["owner"] if owned else []))
+    return Table(columns, rows, right=frozenset({"observed", "limit"}))
+
+
+def reason_line(verdict: Verdict) -> Line:
+    """Why a rule refuses; who answers for its limit, and why it is what it is, where the config says so."""
+    said = "; ".join(filter(None, (verdict.owner and f"owner: {verdict.owner}", verdict.reason)))
+    return Line(f"- {verdict.rule}: {verdict.message}{f' ({said})' if said else ''}", "strong")
 
 
 def status_cell(status: OrderStatus) -> Cell:
@@ -85,6 +98,8 @@ def _seen(decision: Decision) -> Iterator[tuple[str, Cell]]:
         yield "account", order.account
     if order.client_order_id:
         yield "id", order.client_order_id
+    if order.principal:
+        yield "asked by", order.principal
     if decision.status is OrderStatus.UNKNOWN and decision.venue_order is not None:
         yield "id at the venue", decision.venue_order.client_order_id
     yield "symbol", order.symbol
@@ -121,7 +136,7 @@ def _reasons(decision: Decision) -> Iterator[Line]:
     if not decision.refusals:
         yield Line(decision.message, "strong")
     for verdict in decision.refusals:
-        yield Line(f"- {verdict.rule}: {verdict.message}", "strong")
+        yield reason_line(verdict)
 
 
 def _advice(decision: Decision) -> Iterator[Line]:

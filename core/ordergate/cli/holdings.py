@@ -206,8 +206,9 @@ def _limits_page(order: Order, found: Limits) -> Page:
     currency, band = _currency(order), found.band
     if band is None:
         return [Line(f"No size of {order.symbol} passes now.", "bad"), *_obstacles(order, found)]
-    below = ", ".join(sorted(band.below)) or "the step"
-    above = ", ".join(sorted(band.above)) or "the free funds"
+    owners = {one.rule: f"{one.rule} (owner: {one.owner})" for one in found.judgement.verdicts if one.owner}
+    below = ", ".join(owners.get(name, name) for name in sorted(band.below)) or "the step"
+    above = ", ".join(owners.get(name, name) for name in sorted(band.above)) or "the free funds"
     least, most = money(band.least * found.unit), money(band.most * found.unit)
     return [
         Line(f"A buy of {order.symbol} passes from {least} to {most} {currency}.", "good"),
@@ -223,12 +224,14 @@ def _limits_page(order: Order, found: Limits) -> Page:
 
 def _obstacles(order: Order, found: Limits) -> Iterator[Line]:
     """Why no size passes: what forbids every buy, else what an order of one unit meets, and the funds."""
+    from ordergate.cli.decision_page import reason_line
+
     refusals = [one for one in found.judgement.verdicts if not one.approved]
     general = [one for one in refusals if one.rule in ("gate.state", "gate.facts", "gate.tier")]
     if not general:
         yield Line(f"What an order of 1 {_currency(order)} meets:")
     for one in general or refusals:
-        yield Line(f"- {one.rule}: {one.message}")
+        yield reason_line(one)
     funds = next((one for one in found.judgement.verdicts if one.rule == "gate.funds" and one.approved), None)
     if not general and funds is not None:
         yield Line(f"- gate.funds: {number(funds.limit)} {order.symbol.split('-')[1]} are free to pay with.")

@@ -40,6 +40,7 @@ def _options(*names: str) -> Callable[[F], F]:
         "id": _once(
             "--id", "client_order_id", metavar="ID", told="Your id for the order; sent twice, it is done once."
         ),
+        "principal": _once("--principal", metavar="NAME", told="Who asks: a strategy, a bot, a person."),
     }
 
     def add(command: F) -> F:
@@ -53,7 +54,7 @@ def _options(*names: str) -> Callable[[F], F]:
 @click.command()
 @click.argument("symbol")
 @click.option("--side", default="buy", metavar="SIDE", help="buy or sell; buy when left out.")
-@_options("spend", "amount", "all", "limit", "account", "id")
+@_options("spend", "amount", "all", "limit", "account", "id", "principal")
 @shared
 @click.pass_obj
 def check(face: Face, /, **fields: Any) -> int:
@@ -65,7 +66,7 @@ def check(face: Face, /, **fields: Any) -> int:
 
 @click.command()
 @click.argument("symbol")
-@_options("spend", "amount", "limit", "account", "id")
+@_options("spend", "amount", "limit", "account", "id", "principal")
 @shared
 @click.pass_obj
 def buy(face: Face, /, **fields: Any) -> int:
@@ -78,7 +79,7 @@ def buy(face: Face, /, **fields: Any) -> int:
 
 @click.command()
 @click.argument("symbol")
-@_options("amount", "all", "limit", "account", "id")
+@_options("amount", "all", "limit", "account", "id", "principal")
 @click.option(
     "--force-liquidate", is_flag=True, help="The emergency form: cancels resting orders first, waits for nothing."
 )

@@ -278,9 +278,9 @@ def _settings(executor: Executor, plugin: Admitted) -> tuple[list[tuple[str, str
     """Effective values of a plugin's settings with their origin, of a broker per account; and what is wrong."""
     from ordergate.binding import bind
 
-    if plugin.settings_class is None:
-        return [], []
     config = executor.config
+    if plugin.settings_class is None:
+        return _owned(config, plugin), []
     tables: list[tuple[str, Mapping[str, object], str | None]]
     if plugin.kind.name == "broker":
         accounts = [one for one in config.accounts.values() if one.broker == plugin.name]
@@ -295,7 +295,14 @@ def _settings(executor: Executor, plugin: Admitted) -> tuple[list[tuple[str, str
         wrong += map(str, bound.problems)
         for key, origin in bound.origins.items():
             rows.append((key, _shown(getattr(bound.value, key.removeprefix(f"{where}."), None)), origin))
-    return rows, wrong
+    return rows + _owned(config, plugin), wrong
+
+
+def _owned(config: Config, plugin: Admitted) -> list[tuple[str, str, str]]:
+    """Who answers for a rule's limits, and why they are what they are, where the config says so."""
+    owned = config.owned.get(plugin.name) if plugin.kind.name == "rule" else None
+    said = (("owner", owned.owner), ("reason", owned.reason)) if owned else ()
+    return [(f"rules.{plugin.name}.{key}", text, "file") for key, text in said if text is not None]
 
 
 def _fields(plugin: Admitted) -> list[tuple[str, str, str]]:

@@ -84,7 +84,7 @@ def _served(evidence: Evidence) -> Iterator[Violation]:
         )
 
 
-# ------------------------------------------------------------------------------------------------ the venue's own record
+# ----------------------------------------------------------------------------------------------- the venue's own record
 
 
 def _at_venue(story: Story, taken: Taken, *, settled: bool) -> Iterator[Violation]:

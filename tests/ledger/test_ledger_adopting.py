@@ -97,6 +97,8 @@ def test_only_an_empty_ledger_adopts(source: SqliteLedger, opened: Callable[[str
         source.adopt([], [])
     holding_a_text = opened("kept.db")
     holding_a_text.keep("main", "facts")
+    stale = evolve(holding_a_text.state("main"), version=9)
+    assert holding_a_text.append("main", "note", {}, at=AT, judged_on=stale) is None, "the text alone was written"
     with pytest.raises(LedgerError, match="is not empty"):
         holding_a_text.adopt([], [])
     assert list(source.entries()) == before
@@ -164,9 +166,8 @@ def test_a_source_that_fails_half_way_leaves_the_target_empty(
 
 def test_many_contents_are_read_in_pages_without_a_gap(opened: Callable[[str], SqliteLedger]) -> None:
     ledger, target = opened("source.db"), opened("target.db")
-    ledger._connection.execute("BEGIN")
     names = sorted(ledger.keep("main", f"facts {number}") for number in range(1003))
-    ledger._connection.execute("COMMIT")
+    ledger.append("main", "note", {}, at=AT)
     assert [one.name for one in ledger.contents()] == names
     target.adopt([], ledger.contents())
     assert [one.name for one in target.contents()] == names

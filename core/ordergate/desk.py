@@ -1,41 +1,47 @@
-"""What every path of the executor shares: the ledger while it can be had, the facts, sending once, and writing down.
-
-Buys need the ledger for everything they do here; exits use it where it is to be had and the fallback where it is not.
+"""What every path of the executor shares: the facts, held against the ledger; sending once; and writing down what is
+learnt.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Final
 
 from attrs import frozen
 
+from ordergate.alarms import Alarms
 from ordergate.amounts import ZERO, plain
 from ordergate.broker import Broker, Mismatch, NothingSent
 from ordergate.calls import Failed
 from ordergate.clock import Clock, iso
-from ordergate.decision import Decision, StateChange
-from ordergate.errors import BrokerError, InputError, LedgerBusy, LedgerError
+from ordergate.decision import Decision
+from ordergate.errors import LedgerError
 from ordergate.facts import Facts, FactsReader
-from ordergate.fallback import Fallback
 from ordergate.fitness import Fitness, Stop
-from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, open_ledger
-from ordergate.models import History, OrderStatus, Receipt, TradingState
+from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Unfinished
+from ordergate.models import OrderStatus, Receipt, TradingState
 from ordergate.outcome import Outcome, replay, told
-from ordergate.past import Past
-from ordergate.records import to_plain
-from ordergate.settlement import Settled, is_doubtful, receipt_body, settle_all, venue_now, venue_order_of
+from ordergate.records import canonical, digest
+from ordergate.settlement import (
+    Settled,
+    is_doubtful,
+    needs_look,
+    receipt_body,
+    settle_all,
+    venue_now,
+    venue_order_of,
+)
 from ordergate.setup import Setup
+from ordergate.store import Store
+from ordergate.strangers import Strangers
 from ordergate.valuation import Valuation, value
 
 __all__ = ["Desk", "Snapshot", "Stop"]
 
-_DAY: Final = 86_400.0
-_REST: Final = 1.0  # seconds in which a ledger that just stayed locked is not waited for again
+_ACCOUNTS_AGE: Final = 60.0  # seconds for which the ledger's accounts are known not to miss any of the config
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class Snapshot:
     """Facts, valued; when they were begun on the monotonic clock; and the settlement number read before that."""
 
@@ -47,116 +53,51 @@ class Snapshot:
     def facts(self) -> Facts:
         return self.valuation.facts
 
+    @cached_property
+    def text(self) -> Text:
+        return Text.of(self.facts)
+
+
+@frozen
+class Text:
+    """A value that many decisions are made on, as the ledger keeps it, and the name it is kept under."""
+
+    body: str
+    name: str
+
+    @classmethod
+    def of(cls, value: object) -> Text:
+        body = canonical(value)
+        return cls(body, digest(body))
+
 
 class Desk:
     """One per executor. Safe to share between threads."""
 
     def __init__(self, setup: Setup, clock: Clock) -> None:
         self.setup, self.clock = setup, clock
-        gate = setup.config.gate
-        folder = setup.config.folder
-        self.halt_file = folder / gate.halt_file
-        self.fallback = Fallback(folder / gate.fallback, clock)
+        config, gate = setup.config, setup.config.gate
+        self.store = Store(config, clock)
+        self.alarms = Alarms(self.store, setup.observers, config.folder / gate.halt_file, clock)
+        self.strangers = Strangers(self.store, self.alarms, gate, clock)
         self._readers = {name: FactsReader(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._fitness = {name: Fitness(broker, gate, clock) for name, broker in setup.brokers.items()}
-        self._kept: dict[tuple[str, str], Snapshot] = {}
-        self._left_behind: dict[str, set[str]] = {}
-        self._ledger: Ledger | None = None
-        self._known_ledger: str | None = None
-        self._locked_until = 0.0
-        self.halted_here = ""
-        self._lock = threading.Lock()
-        self._reported: set[str] = set()
-        self._past: dict[str, Past] = {}
-        self._past_lock = threading.Lock()
-
-    # ------------------------------------------------------------------------------------------------------ the ledger
+        self._snapshots: dict[tuple[str, str], Snapshot] = {}
+        self._settings: dict[str, Text] = {}
+        self._gone: tuple[float, list[Stop]] | None = None
 
     def ledger(self) -> Ledger:
-        """The ledger, opened on first use and again after it failed. Raises LedgerError."""
-        with self._lock:
-            if self._ledger is None:
-                self._ledger = self._opened()
-                self._known_ledger = self._ledger.mark
-            return self._ledger
-
-    def _opened(self) -> Ledger:
-        """The ledger, opened. One that stayed locked is waited for once, not once by each who asks for it in a row."""
-        config = self.setup.config
-        if self.clock.monotonic() < self._locked_until:
-            raise LedgerBusy(f"the ledger {config.gate.ledger} was locked by another process a moment ago; try again")
-        try:
-            return open_ledger(config.gate.ledger, config.folder, self.clock, same_as=self._known_ledger)
-        except LedgerBusy:
-            self._locked_until = self.clock.monotonic() + _REST
-            raise
-        except InputError as error:  # a URL this version has no ledger for keeps nobody in
-            raise LedgerError(str(error)) from error
-
-    def ledger_to_inspect(self) -> Ledger:
-        """The ledger for looking at, also when it is damaged; the caller closes it. Raises LedgerError."""
-        config = self.setup.config
-        return open_ledger(config.gate.ledger, config.folder, self.clock, to_inspect=True)
-
-    def drop_ledger(self) -> None:
-        """Forget a ledger that failed, so that the next use opens it anew."""
-        with self._lock:
-            ledger, self._ledger = self._ledger, None
-            self._past.clear()
-        if ledger is not None:
-            ledger.close()
-
-    def find(self, ledger: Ledger, account: str, client_order_id: str) -> Recorded | None:
-        """The recorded order. One that is being sent in this moment is waited for: its outcome is the answer."""
-        deadline = self.clock.monotonic() + self.setup.config.gate.send_within
-        while True:
-            recorded = ledger.find(account, client_order_id)
-            if recorded is None or recorded.status != SENDING or is_doubtful(recorded, self.clock.now()):
-                return recorded
-            if self.clock.monotonic() >= deadline:
-                return recorded
-            self.clock.sleep(0.01)
-
-    def bring_home(self, ledger: Ledger) -> None:
-        """Import what exits had to write elsewhere. Raises LedgerError: no buy before it is home."""
-        self.fallback.bring_home(ledger)
-
-    def write(self, account: str, kind: str, body: Mapping[str, object], *, key: str) -> str | None:
-        """Record where it can be recorded. Returns a warning when that is not the ledger, or nowhere at all."""
-        try:
-            return self.write_first(account, kind, body, key=key)
-        except AlreadyRecorded:
-            return None
-
-    def write_first(self, account: str, kind: str, body: Mapping[str, object], *, key: str) -> str | None:
-        """The same, and `AlreadyRecorded` for all but the first who writes under this key."""
-        at = self.clock.now()
-        try:
-            self.ledger().append(account, kind, body, at=at, key=key)
-        except LedgerError as error:
-            self.drop_ledger()
-            lost = self.fallback.write(account, kind, dict(body), at=at, key=key)
-            return f"The ledger could not record it ({error}); {lost or f'it waits in {self.fallback.path}'}."
-        return None
+        """The ledger. Raises LedgerError."""
+        return self.store.ledger()
 
     def close(self) -> None:
         self.setup.observers.close()
-        with self._lock:
-            if self._ledger is not None:
-                self._ledger.close()
-                self._ledger = None
+        self.store.close()
+
+    def new_id(self) -> str:
+        return f"og-{self.clock.new_id()}"
 
     # -------------------------------------------------------------------------------------------------------- snapshot
-
-    def halted_by_file(self) -> bool:
-        """True while anything of the halt file's name exists, a link to nowhere too, or nobody can tell."""
-        try:
-            self.halt_file.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
-        return True
 
     def stops(self, state: AccountState) -> list[Stop]:
         """What in the ledger's state of the account, or beside it, forbids buying."""
@@ -164,33 +105,40 @@ class Desk:
         if state.trading is TradingState.EXITS_ONLY:
             why = f"Only exits pass since a halt of {state.trading_by}; `ordergate resume` ends it."
             stops.append(("exits_only", why))
-        if self.halted_by_file():
-            why = f"Only exits pass while the file {self.halt_file.name} exists; remove it to end the halt."
+        if self.alarms.halted_by_file():
+            why = f"Only exits pass while the file {self.alarms.halt_file.name} exists; remove it to end the halt."
             stops.append(("halt_file", why))
-        if self.halted_here:
-            stops.append(("exits_only", f"Only exits pass in this process: {self.halted_here}."))
-        ledger = self.ledger()
-        gone = [name for name in ledger.accounts() if name not in self.setup.config.accounts]
-        stops += [
-            ("account_gone", f"Account {name} is gone from the config but has unfinished orders; put it back.")
-            for name in gone
-            if ledger.unfinished(name)
-        ]
-        return stops
+        if self.alarms.halted_here:
+            stops.append(("exits_only", f"Only exits pass in this process: {self.alarms.halted_here}."))
+        if state.sender:
+            stops.append(("another_sender", f"Buys of account {state.name} are sent by {state.sender}."))
+        return [*stops, *self._accounts_gone()]
+
+    def _accounts_gone(self) -> list[Stop]:
+        """Accounts that the config no longer names and that have unfinished orders. The config never changes while
+        this process lives, so it is enough to look now and then, and always while there are any.
+        """
+        now = self.clock.monotonic()
+        if self._gone is None or self._gone[1] or now - self._gone[0] > _ACCOUNTS_AGE:
+            ledger = self.ledger()
+            gone = [name for name in ledger.accounts() if name not in self.setup.config.accounts]
+            why = "Account {} is gone from the config but has unfinished orders; put it back."
+            self._gone = (now, [("account_gone", why.format(name)) for name in gone if ledger.unfinished(name)])
+        return self._gone[1]
 
     def facts(self, broker: Broker, symbol: str, state: AccountState | None, previous: Snapshot | None) -> Snapshot:
         """Facts that are true for this state: fresh ones, or ones young enough on which nothing was given up since."""
         settlement = state.settlement if state else -1
         gate = self.setup.config.gate
         young = max(gate.facts_cache, min(broker.profile.facts_every, gate.facts_age), 1.0 if previous else 0.0)
-        kept = previous or self._kept.get((broker.account, symbol))
+        kept = previous or self._snapshots.get((broker.account, symbol))
         if kept is not None and kept.settlement == settlement and self.clock.monotonic() - kept.begun <= young:
             return kept
         begun = self.clock.monotonic()
         facts = self._readers[broker.account].read(symbol)
         snapshot = Snapshot(value(facts, gate, broker.profile), begun, settlement)
-        if not snapshot.facts.failures:  # what was not answered is asked again
-            self._kept[broker.account, symbol] = snapshot
+        if not facts.failures:  # what was not answered is asked again
+            self._snapshots[broker.account, symbol] = snapshot
         return snapshot
 
     def agree(
@@ -202,39 +150,45 @@ class Desk:
             return snapshot, state, []
         stops: list[Stop] = self._fitness[broker.account].stops()
         ledger = self.ledger()
-        clash = self._identity_clash(ledger, broker, state, report.identity)
-        if clash:
-            return snapshot, state, [("identity_conflict", clash)]
-        if bind and state.identity is None:
+        clash = self._identity_clash(ledger, state, report.identity)
+        if not clash and bind and state.identity is None:
             self._bind(ledger, broker.account, report.identity)
             state = ledger.state(broker.account)
             # Somebody else may have bound this name, or these funds, in the same moment.
-            clash = self._identity_clash(ledger, broker, state, report.identity)
-            if clash:
-                return snapshot, state, [("identity_conflict", clash)]
-        unfinished = ledger.unfinished(broker.account)
-        if unfinished:
-            resting = {order.client_order_id for order in report.open_orders if order.client_order_id}
-            moved = [one for one in self._settle(broker, unfinished, resting) if one.status is not None]
+            clash = self._identity_clash(ledger, state, report.identity)
+        if clash:
+            return snapshot, state, [("identity_conflict", clash)]
+        resting = frozenset(order.client_order_id for order in report.open_orders if order.client_order_id)
+        now = self.clock.now()
+        if any(needs_look(one, resting, now) for one in state.unfinished):
+            moved = [one for one in self._settle(broker, resting) if one.status is not None]
+            state = ledger.state(broker.account)
             if moved:
                 # What was just learnt is newer than these facts: fetch them again before judging on them.
-                state = ledger.state(broker.account)
                 self.forget(broker.account)
                 snapshot = self.facts(broker, symbol, state, None)
-            stops += self._doubts(ledger, broker.account, symbol)
+        stops += self._doubts(state, symbol)
         if bind:
-            stops += self._foreign(broker, snapshot.facts)
-            if self.newly(frozenset({_looked_back(broker.account)})):
-                self._look_back(ledger, broker)
+            stops += self.strangers.stops(broker, snapshot.facts)
+            self.strangers.look_back_once(broker)
         return snapshot, state, stops
 
     def forget(self, account: str) -> None:
         """Drop kept facts of an account: something of ours has changed at the venue."""
-        for key in [key for key in tuple(self._kept) if key[0] == account]:
-            self._kept.pop(key, None)
+        for key in [key for key in tuple(self._snapshots) if key[0] == account]:
+            self._snapshots.pop(key, None)
 
     def reader(self, account: str) -> FactsReader:
         return self._readers[account]
+
+    def keep(self, account: str, snapshot: Snapshot) -> tuple[str, str]:
+        """Keep what a decision is made on; gives the names of the facts and of the settings. Raises LedgerError."""
+        if account not in self._settings:
+            self._settings[account] = Text.of(self.setup.recorded(account))
+        facts, settings = snapshot.text, self._settings[account]
+        for text in (facts, settings):
+            self.store.keep(account, text.body, text.name)
+        return facts.name, settings.name
 
     # --------------------------------------------------------------------------------------------------------- sending
 
@@ -258,13 +212,14 @@ class Desk:
                 receipt = _not_sent(decision, f"nothing left this machine: {failed}")
             except Mismatch as mismatch:
                 why = f"the venue answered about another order: {mismatch}"
-                self.freeze(broker.account, "order_mismatch", f"order {client_id}: {why}")
+                self.alarms.freeze(broker.account, "order_mismatch", f"order {client_id}: {why}")
             except Failed as failed:
                 why = str(failed)
         status = OrderStatus.UNKNOWN if receipt is None else receipt.status
         warning = self.hear(broker.account, client_id, status, receipt, why, word="sent")
         if status is OrderStatus.UNKNOWN:  # a venue that moved a field of its answers begins like this
-            self.alarm(broker.account, "outcome_unknown", f"order {client_id}: {why}", key=f"unknown:{client_id}")
+            told_of = f"order {client_id}: {why}"
+            self.alarms.raise_one(broker.account, "outcome_unknown", told_of, key=f"unknown:{client_id}")
         message = told(receipt) if receipt else f"It is not known whether the venue has it: {why}."
         return Outcome(status=status, receipt=receipt, message=message, warnings=(warning,) if warning else ())
 
@@ -281,18 +236,17 @@ class Desk:
         """Write down what is now known of an order; the same `word` twice is one row. Returns a warning, as `write`."""
         body = receipt_body(client_order_id, status, receipt, why=why)
         self.forget(account)
-        return self.write(account, "receipt", body, key=f"receipt:{client_order_id}:{word}")
+        return self.store.write(account, "receipt", body, key=f"receipt:{client_order_id}:{word}")
 
     # ------------------------------------------------------------------------------------------------------ settlement
 
     def reconcile(self, account: str) -> tuple[Settled, ...]:
         """Import the fallback, settle every unfinished order, and look for orders the gate never sent."""
-        ledger, broker = self.ledger(), self.setup.brokers[account]
-        self.bring_home(ledger)
-        settled = self._settle(broker, ledger.unfinished(account), frozenset())
-        facts = self._readers[account].read(None)
-        self._foreign(broker, facts)
-        self._look_back(ledger, broker)
+        broker = self.setup.brokers[account]
+        self.store.bring_home()
+        settled = self._settle(broker, frozenset())
+        self.strangers.stops(broker, self._readers[account].read(None))
+        self.strangers.look_back(broker)
         return settled
 
     def settle_by_hand(self, recorded: Recorded, status: OrderStatus, *, by: str, reason: str) -> None:
@@ -330,9 +284,8 @@ class Desk:
         except LedgerError:
             return
 
-    def _settle(
-        self, broker: Broker, unfinished: tuple[Recorded, ...], resting: frozenset[str] | set[str]
-    ) -> tuple[Settled, ...]:
+    def _settle(self, broker: Broker, resting: frozenset[str]) -> tuple[Settled, ...]:
+        unfinished = self.ledger().unfinished(broker.account)
         return settle_all(unfinished, broker, self.clock, resting, self.take_in)
 
     def take_in(self, outcome: Settled) -> None:
@@ -340,8 +293,8 @@ class Desk:
         recorded = outcome.recorded
         account, name = recorded.account, recorded.client_order_id
         if outcome.mismatch:
-            if self.newly(frozenset({f"mismatch {account}/{name}"})):
-                self.freeze(account, "order_mismatch", f"order {name}: {outcome.message}")
+            if self.alarms.first(("mismatch", account, name)):
+                self.alarms.freeze(account, "order_mismatch", f"order {name}: {outcome.message}")
             return
         status = outcome.status or OrderStatus.UNKNOWN
         filled = outcome.receipt.filled_amount if outcome.receipt else ZERO
@@ -349,113 +302,24 @@ class Desk:
         self.hear(account, name, status, outcome.receipt, outcome.message, word=word)
         self._tell_again(recorded)
 
-    def _doubts(self, ledger: Ledger, account: str, symbol: str) -> list[Stop]:
+    def _doubts(self, state: AccountState, symbol: str) -> list[Stop]:
         now = self.clock.now()
-        doubtful = [one for one in ledger.unfinished(account) if one.symbol == symbol and is_doubtful(one, now)]
+        doubtful = [one for one in state.unfinished if one.symbol == symbol and is_doubtful(one, now)]
         return [("outcome_unknown", _doubt(one)) for one in doubtful]
-
-    # ---------------------------------------------------------------------------------------------------------- alarms
-
-    def freeze(self, account: str, code: str, message: str) -> None:
-        """Close an account for buys until a person resumes it, and raise an alarm."""
-        body = {"trading": TradingState.EXITS_ONLY.value, "by": "ordergate", "reason": message, "code": code}
-        try:
-            self.ledger().append(account, "trading", body, at=self.clock.now())
-        except LedgerError:
-            try:
-                self.halt_by_file(f"{account}: {message}")
-            except OSError as error:
-                message = f"{message}; no file could be made either ({error.strerror}): only this process is halted"
-        self.alarm(account, code, message)
-
-    def halt_by_file(self, reason: str) -> None:
-        """Halt where the ledger cannot hold it. Raises OSError when not even a file can be made; then at least this
-        process is halted, until somebody resumes it.
-        """
-        try:
-            with self.halt_file.open("a", encoding="utf-8") as file:
-                file.write(f"{iso(self.clock.now())} {reason}\n")
-        except OSError:
-            self.halted_here = reason
-            raise
-
-    def alarm(self, account: str, code: str, message: str, *, key: str | None = None) -> None:
-        change = StateChange(kind="alarm", account=account, code=code, message=message, at=self.clock.now())
-        self.write(account, "alarm", to_plain(change), key=key or f"alarm:{self.clock.new_id()}")
-        self.tell_state(change)
-
-    def newly(self, names: frozenset[str]) -> frozenset[str]:
-        """Those of the names that this process has not reported yet."""
-        new = names - self._reported
-        self._reported |= new
-        return new
-
-    def _foreign(self, broker: Broker, facts: Facts) -> list[Stop]:
-        """Alarms for open orders the gate never sent, each once, and the stop that the config may ask for."""
-        open_orders = facts.report.open_orders if facts.report else ()
-        seen = {order.order_id: (order.client_order_id, f"{order.side} {order.symbol}") for order in open_orders}
-        foreign = self._report_foreign(broker.account, seen, alive=True)
-        if not foreign or self.setup.config.gate.foreign_orders == "alarm":
-            return []
-        return [("foreign_orders", f"The venue shows {foreign} open order(s) that the gate never sent.")]
-
-    def _look_back(self, ledger: Ledger, broker: Broker) -> None:
-        """The same for the orders of the last day, finished ones too, since the account was bound to this ledger."""
-        bound = next((entry.at for entry in ledger.entries(broker.account) if entry.kind == "bound"), None)
-        if bound is None:
-            return
-        day = self.clock.now() - _DAY
-        try:
-            receipts = broker.list_orders(day) or ()
-            # What was there before this ledger knew the account is no news; without any it need not be told apart.
-            if self._remember(ledger, broker.account, receipts) and bound > day:
-                receipts = broker.list_orders(bound) or ()
-        except BrokerError:
-            # What is still open was looked at with the facts; for the rest the next buy asks again.
-            self._reported.discard(_looked_back(broker.account))
-            return
-        seen = {str(one.order_id): (one.client_order_id, f"{one.side} {one.symbol}") for one in receipts}
-        self._report_foreign(broker.account, seen)
-
-    def _remember(self, ledger: Ledger, account: str, receipts: Iterable[Receipt]) -> bool:
-        """Keep the ids on the wire that the venue has and the ledger does not know; False when there are none.
-
-        A lost ledger, or one restored from a backup, leaves such orders behind, and their ids must not be sent again.
-        """
-        there = {one.client_order_id for one in receipts}
-        self._left_behind[account] = there - ledger.known_wire_ids(account, tuple(filter(None, there)))
-        return bool(self._left_behind[account])
-
-    def left_behind(self, account: str, on_wire: str) -> bool:
-        """Whether the venue already has an order with this id on the wire that the ledger knows nothing of."""
-        return on_wire in self._left_behind.get(account, ())
-
-    def _report_foreign(self, account: str, seen: Mapping[str, tuple[str | None, str]], *, alive: bool = False) -> int:
-        """Alarm for each venue order whose id on the wire the ledger does not know; how many there are.
-
-        `alive`: they are open now, so the ledger must not say that they never arrived either.
-        """
-        ours = self.ledger().known_wire_ids(account, tuple(wire for wire, _ in seen.values() if wire), alive=alive)
-        foreign = {order_id: what for order_id, (wire, what) in seen.items() if wire not in ours}
-        for order_id, what in foreign.items():
-            if self.newly(frozenset({f"{account}/{order_id}"})):
-                text = f"the venue shows an order the gate never sent, or took for absent: {what}, order {order_id}"
-                self.alarm(account, "foreign_order", text, key=f"foreign:{order_id}")
-        return len(foreign)
 
     # -------------------------------------------------------------------------------------------------------- identity
 
-    def _identity_clash(self, ledger: Ledger, broker: Broker, state: AccountState, identity: str) -> str:
-        if state.identity is not None and state.identity != identity:
+    def _identity_clash(self, ledger: Ledger, state: AccountState, identity: str) -> str:
+        if state.identity == identity:
+            return ""  # and no other name can be bound to it
+        if state.identity is not None:
             return (
-                f"Account {broker.account} was bound to the funds {state.identity} and the broker now speaks of "
+                f"Account {state.name} was bound to the funds {state.identity} and the broker now speaks of "
                 f"{identity}; give other funds another account name."
             )
         for name, bound in ledger.accounts().items():
-            if bound == identity and name != broker.account:
-                return (
-                    f"Accounts {name} and {broker.account} are the same funds at the venue; keep one of the two names."
-                )
+            if bound == identity and name != state.name:
+                return f"Accounts {name} and {state.name} are the same funds at the venue; keep one of the two names."
         return ""
 
     def _bind(self, ledger: Ledger, account: str, identity: str) -> None:
@@ -466,38 +330,17 @@ class Desk:
 
     # --------------------------------------------------------------------------------------------------------- the rest
 
-    def new_id(self) -> str:
-        return f"og-{self.clock.new_id()}"
-
     def tell_decision(self, decision: Decision) -> None:
         self.setup.observers.tell("on_decision", decision=decision)
 
     def tell_order(self, decision: Decision) -> None:
         self.setup.observers.tell("on_order", order=decision.order, receipt=decision.receipt, status=decision.status)
 
-    def tell_state(self, change: StateChange) -> None:
-        self.setup.observers.tell("on_state", change=change)
 
-    def history(self, account: str, state: AccountState) -> History:
-        """What the account's journal tells up to the row that the state was read at."""
-        with self._past_lock:
-            past = self._past.setdefault(account, Past())
-            if past.seq < state.seq:
-                for entry in self.ledger().entries(account, after=past.seq):
-                    if entry.seq > state.seq:
-                        break
-                    past.take(entry)
-            return past.history(self.clock.now())
-
-
-def _looked_back(account: str) -> str:
-    return f"looked back {account}"
-
-
-def _doubt(one: Recorded) -> str:
+def _doubt(one: Unfinished) -> str:
     return (
-        f"Order {one.client_order_id} in {one.symbol} is of unknown outcome since {iso(one.at)}; it must be settled "
-        "first (`ordergate reconcile`)."
+        f"Order {one.client_order_id} in {one.symbol} is of unknown outcome (it was to be sent by "
+        f"{iso(one.send_by)}); it must be settled first (`ordergate reconcile`)."
     )
 
 

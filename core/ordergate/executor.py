@@ -9,7 +9,7 @@ Exits take their own path (`ordergate.exits`), which never waits for rules.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final, Self
@@ -27,11 +27,11 @@ from ordergate.desk import Desk, Snapshot, Stop
 from ordergate.errors import BrokerError, ConfigError, InputError, LedgerBusy, LedgerError
 from ordergate.exits import Exits
 from ordergate.judge import Inputs, Judgement, band, judge
-from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Reservation
+from ordergate.ledger import AccountState, AlreadyRecorded, Recorded, Reservation
 from ordergate.models import History, OrderStatus, TradingState, VenueOrder, Verdict
 from ordergate.order import Order, parse_client_order_id
 from ordergate.outcome import CONTENDED, LEDGER_DOWN, as_recorded, digest_of, judged, replay, sent
-from ordergate.records import canonical, to_plain
+from ordergate.records import to_plain
 from ordergate.settlement import Settled, is_doubtful
 from ordergate.setup import Setup, set_up
 from ordergate.sizing import is_exit
@@ -237,7 +237,7 @@ class Executor:
         except LedgerBusy as error:
             return self._unrecorded(order, broker, CONTENDED, str(error), send=send)
         except LedgerError as error:
-            self.desk.drop_ledger()
+            self.desk.store.drop()
             return self._unrecorded(order, broker, LEDGER_DOWN, str(error), send=send)
 
     def _decide(self, order: Order, broker: Broker) -> Decision:
@@ -247,58 +247,72 @@ class Executor:
         return judged(order, inputs, judgement, self.clock.now(), checked_only=True)
 
     def _decide_and_send(self, order: Order, broker: Broker) -> Decision:
-        ledger = self.desk.ledger()
-        known = self._known(ledger, order)
+        desk = self.desk
+        known = self._known(order)
         if known is not None:
             return known
-        order = order if order.client_order_id else evolve(order, client_order_id=self.desk.new_id())
-        self.desk.bring_home(ledger)
+        order = order if order.client_order_id else evolve(order, client_order_id=desk.new_id())
+        desk.store.bring_home()
         snapshot: Snapshot | None = None
         for _ in range(_TRIES):
             inputs, state, snapshot = self._inputs(order, broker, snapshot, bind=True)
             judgement = judge(inputs, self.setup.panel)
             self._react(judgement, broker.account, state)
             if judgement.approved and self._outdated(snapshot):
-                self.desk.forget(broker.account)
+                desk.forget(broker.account)
                 snapshot = None  # this process was stopped while it judged: what it approved is no longer known
                 continue
-            decision = self._record(ledger, order, broker, inputs, judgement, state)
+            decision = self._record(order, broker, inputs, judgement, state, snapshot)
             if decision is not None:
-                self.desk.tell_decision(decision)
+                desk.tell_decision(decision)
                 final = self._send(decision, broker) if decision.approved else decision
                 self._give_up_gone(broker.account, judgement, inputs)
                 return final
-            known = self._known(ledger, order)
+            known = self._known(order)
             if known is not None:
                 return known
             self.clock.sleep(self.clock.jitter(*_PAUSE))
         raise LedgerBusy(f"account {broker.account} changed {_TRIES} times while the order was judged")
 
     def _inputs(
-        self, order: Order, broker: Broker, previous: Snapshot | None, *, bind: bool, stop: Stop | None = None
-    ) -> tuple[Inputs, AccountState | None, Snapshot]:
+        self, order: Order, broker: Broker, snapshot: Snapshot | None, *, bind: bool
+    ) -> tuple[Inputs, AccountState, Snapshot]:
         """The snapshot to judge on. The ledger is read before the facts are begun, and the insert must find it so.
 
         What forbids buying is read from the very state that the insert will name; its settlement number is the one that
         was true before the facts were begun, whatever was given up while they were fetched.
         """
-        desk, name, gate = self.desk, broker.account, self.config.gate
-        state: AccountState | None = None
-        stops: list[tuple[str, str]] = [stop] if stop else []
-        history = History()
-        if stop is None:
+        desk, name = self.desk, broker.account
+        while True:
             state = desk.ledger().state(name)
-            if self.setup.panel.wants_history:
-                history = desk.history(name, state)
-        snapshot = desk.facts(broker, order.symbol, state, previous)
-        if state is not None:
-            snapshot, state, found = desk.agree(broker, order.symbol, snapshot, state, bind=bind)
-            stops += [*desk.stops(state), *found, *self._used_before(order, name, snapshot)]
-            state = evolve(state, settlement=snapshot.settlement)
-        inputs = Inputs(
-            account=name,
+            facts = desk.facts(broker, order.symbol, state, snapshot)
+            snapshot, state, found = desk.agree(broker, order.symbol, facts, state, bind=bind)
+            history = self._history(name, state)
+            if history is not None:
+                break
+        stops = [*desk.stops(state), *found, *self._used_before(order, name, snapshot)]
+        inputs = self._judged_on(order, broker, snapshot, stops, history, state)
+        return inputs, evolve(state, settlement=snapshot.settlement), snapshot
+
+    def _history(self, account: str, state: AccountState) -> History | None:
+        """None when the state is older than what was already looked back on."""
+        if self.setup.panel.wants_history:
+            return self.desk.store.history(account, state)
+        return History(now=self.clock.now())
+
+    def _judged_on(
+        self,
+        order: Order,
+        broker: Broker,
+        snapshot: Snapshot,
+        stops: Sequence[Stop],
+        history: History,
+        state: AccountState | None = None,
+    ) -> Inputs:
+        return Inputs(
+            account=broker.account,
             order=order,
-            gate=gate,
+            gate=self.config.gate,
             tiers=self.config.tiers,
             profile=broker.profile,
             valuation=snapshot.valuation,
@@ -308,14 +322,13 @@ class Executor:
             stops=(*self.setup.refusals, *stops),
             history=history,
         )
-        return inputs, state, snapshot
 
     def _used_before(self, order: Order, account: str, snapshot: Snapshot) -> list[Stop]:
         """A stop where the venue has an order under the very id that this one would be sent with."""
-        report = snapshot.facts.report
-        if order.client_order_id is None or report is None:
+        report, strangers = snapshot.facts.report, self.desk.strangers
+        if order.client_order_id is None or report is None or not strangers.left_behind(account):
             return []
-        if not self.desk.left_behind(account, wire_id(report.identity, order.client_order_id)):
+        if not strangers.left_behind_as(account, wire_id(report.identity, order.client_order_id)):
             return []
         why = f"The venue has an order under the id {order.client_order_id} that this ledger does not know."
         return [("id_at_venue", f"{why} Look at it, and use a new id.")]
@@ -327,12 +340,12 @@ class Executor:
 
     def _record(
         self,
-        ledger: Ledger,
         order: Order,
         broker: Broker,
         inputs: Inputs,
         judgement: Judgement,
-        state: AccountState | None,
+        state: AccountState,
+        snapshot: Snapshot,
     ) -> Decision | None:
         """The one insert. None when the snapshot is stale, or the id was recorded by somebody else meanwhile."""
         now = self.clock.now()
@@ -360,16 +373,11 @@ class Executor:
                 needs=sized.needs,
                 size=sized.purchase.size,
             )
-        body = as_recorded(
-            decision,
-            inputs,
-            reservation,
-            facts=ledger.keep(broker.account, canonical(inputs.facts)),
-            setup=ledger.keep(broker.account, canonical(self.setup.recorded(broker.account))),
-        )
+        facts, settings = self.desk.keep(broker.account, snapshot)
+        body = as_recorded(decision, inputs, reservation, facts=facts, setup=settings)
         key = f"order:{order.client_order_id}"
         try:
-            row = ledger.append(broker.account, "decision", body, at=now, key=key, judged_on=state)
+            row = self.desk.ledger().append(broker.account, "decision", body, at=now, key=key, judged_on=state)
         except AlreadyRecorded:
             return None
         return decision if row is not None else None
@@ -389,32 +397,35 @@ class Executor:
         try:
             self.desk.ledger().append(account, "settled", body, at=self.clock.now())
         except LedgerError:
-            self.desk.drop_ledger()
+            self.desk.store.drop()
 
-    def _known(self, ledger: Ledger, order: Order) -> Decision | None:
+    def _known(self, order: Order) -> Decision | None:
         """The recorded outcome under this id. Raises IdConflict when it was recorded for another order."""
         if order.client_order_id is None:
             return None
-        recorded = self.desk.find(ledger, str(order.account), order.client_order_id)
+        recorded = self.desk.store.find(str(order.account), order.client_order_id)
         return None if recorded is None else replay(recorded, digest_of(order))
 
     def _unrecorded(self, order: Order, broker: Broker, code: str, sentence: str, *, send: bool) -> Decision:
         """A refusal because the ledger cannot record an approval. Facts and rules still speak; nothing is bound."""
         stop = (code, f"{sentence.rstrip('.')}.")
-        inputs, _, _ = self._inputs(order, broker, None, bind=False, stop=stop)
+        snapshot = self.desk.facts(broker, order.symbol, None, None)
+        inputs = self._judged_on(order, broker, snapshot, [stop], History(now=self.clock.now()))
         judgement = judge(inputs, self.setup.panel, find_smallest=False)
         decision = judged(order, inputs, judgement, self.clock.now(), checked_only=not send)
         if send:
             self.desk.tell_decision(decision)
         return decision
 
-    def _react(self, judgement: Judgement, account: str, state: AccountState | None) -> None:
+    def _react(self, judgement: Judgement, account: str, state: AccountState) -> None:
         """A rule that hung or meddled closes the account until a person has looked."""
-        closed = state is not None and state.trading is TradingState.EXITS_ONLY
-        for name in self.desk.newly(frozenset(f"overran {name}" for name in self.setup.panel.overran)):
-            self.desk.freeze(account, "rule_overran", f"rule {name.split()[1]} did not answer in time")
+        closed = state.trading is TradingState.EXITS_ONLY
+        alarms = self.desk.alarms
+        for name in self.setup.panel.overran:
+            if alarms.first(("overran", name)):
+                alarms.freeze(account, "rule_overran", f"rule {name} did not answer in time")
         if judgement.meddled and not closed:
-            self.desk.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
+            alarms.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
 
 
 @frozen(kw_only=True)

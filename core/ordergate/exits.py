@@ -210,7 +210,7 @@ class Exits:
     def _write(self, decision: Decision, broker: Broker) -> str | None:
         body = as_recorded(decision, None, None, facts=None, setup=None)
         key = f"order:{decision.order.client_order_id}"
-        return self._desk.write_first(broker.account, "decision", body, key=key)
+        return self._desk.store.write_first(broker.account, "decision", body, key=key)
 
     def _identity(self, broker: Broker) -> str:
         """The venue's name for the funds, from whoever can still say it."""
@@ -247,11 +247,11 @@ class Exits:
         try:
             return self._in_ledger(order, broker) or self._in_fallback(order, broker)
         except LedgerError:
-            self._desk.drop_ledger()
+            self._desk.store.drop()
             return self._known_elsewhere(order, broker)
 
     def _in_ledger(self, order: Order, broker: Broker) -> Decision | None:
-        recorded = self._desk.find(self._desk.ledger(), broker.account, str(order.client_order_id))
+        recorded = self._desk.store.find(broker.account, str(order.client_order_id))
         return None if recorded is None else replay(recorded, digest_of(order))
 
     def _known_elsewhere(self, order: Order, broker: Broker) -> Decision | None:
@@ -293,7 +293,7 @@ class Exits:
         return evolve(decision, replayed=True, advice="This id was used before; use a new id for a new order.")
 
     def _from_fallback(self, account: str, client_order_id: str) -> Decision | None:
-        lines = self._desk.fallback.find(account, client_order_id)
+        lines = self._desk.store.fallback.find(account, client_order_id)
         first = next((line for line in lines if line["kind"] == "decision"), None)
         if first is None:
             return None
@@ -313,7 +313,7 @@ class Exits:
         try:
             recorded = self._desk.ledger().find(account, client_order_id)
         except LedgerError:
-            self._desk.drop_ledger()
+            self._desk.store.drop()
             return self._from_fallback(account, client_order_id)
         return replay(recorded) if recorded else self._from_fallback(account, client_order_id)
 

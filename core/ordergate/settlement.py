@@ -16,11 +16,20 @@ from attrs import evolve, frozen
 from ordergate.broker import Broker, Mismatch, wire_id
 from ordergate.clock import Clock
 from ordergate.errors import BrokerError, LedgerDamaged
-from ordergate.ledger import SENDING, Recorded
+from ordergate.ledger import SENDING, Recorded, Unfinished
 from ordergate.models import Absence, OrderStatus, Receipt, VenueOrder
 from ordergate.records import from_plain, to_plain
 
-__all__ = ["Settled", "is_doubtful", "receipt_body", "settle_all", "settle_one", "venue_now", "venue_order_of"]
+__all__ = [
+    "Settled",
+    "is_doubtful",
+    "needs_look",
+    "receipt_body",
+    "settle_all",
+    "settle_one",
+    "venue_now",
+    "venue_order_of",
+]
 
 NEVER_ARRIVED: Final = "never_arrived"
 
@@ -36,11 +45,20 @@ class Settled:
     mismatch: bool = False
 
 
-def is_doubtful(recorded: Recorded, now: float) -> bool:
+def is_doubtful(recorded: Recorded | Unfinished, now: float) -> bool:
     """True when nobody knows whether the venue has it: the outcome was unknown, or its sender never came back."""
     if recorded.status == SENDING:
         return recorded.send_by is not None and now > recorded.send_by
     return recorded.status == OrderStatus.UNKNOWN
+
+
+def needs_look(one: Recorded | Unfinished, resting: Collection[str], now: float) -> bool:
+    """Whether the venue may have more to say of an unfinished order than the ledger knows: it does not while the order
+    rests there, nor while another caller is just sending it. `resting`: ids on the wire of the venue's open orders.
+    """
+    if is_doubtful(one, now):
+        return True
+    return one.status != SENDING and one.wire_id not in resting
 
 
 def settle_one(recorded: Recorded, broker: Broker, clock: Clock, seconds: float | None = None) -> Settled:
@@ -145,8 +163,7 @@ def settle_all(
     """
     settled = []
     for recorded in unfinished:
-        being_sent = recorded.status == SENDING and not is_doubtful(recorded, clock.now())
-        if being_sent or (recorded.wire_id in resting and not is_doubtful(recorded, clock.now())):
+        if not needs_look(recorded, resting, clock.now()):
             continue
         outcome = settle_one(recorded, broker, clock)
         if outcome.mismatch or _is_news(outcome):

@@ -65,15 +65,16 @@ class Trading:
         try:
             self._append(scope, TradingState.EXITS_ONLY, change)
         except LedgerError as error:
-            self._desk.drop_ledger()
-            held_by = f"the file {self._desk.halt_file} holds it for all accounts"
+            self._desk.store.drop()
+            file = self._desk.alarms.halt_file
+            held_by = f"the file {file} holds it for all accounts"
             try:
-                self._desk.halt_by_file(f"{scope}: {reason} ({by})")
+                self._desk.alarms.halt_by_file(f"{scope}: {reason} ({by})")
             except OSError as failed:
                 held = False
-                held_by = f"nor could the halt file {self._desk.halt_file} ({failed.strerror}): ONLY THIS PROCESS halts"
+                held_by = f"nor could the halt file {file} ({failed.strerror}): ONLY THIS PROCESS halts"
             warning = f"The ledger could not record the halt ({error}); {held_by}."
-        self._desk.tell_state(change)
+        self._desk.alarms.tell(change)
         done: dict[str, str] = {}
         open_still: dict[str, str] = {}
         for name in [] if keep_open else self._names(account):
@@ -84,13 +85,14 @@ class Trading:
         """Active again. Raises InputError while something else than this state still forbids buying here."""
         scope = self._scope(account)
         change = self._change("resumed", scope, by, reason)
-        if self._desk.halted_by_file():
-            raise InputError("halt file", self._desk.halt_file.name, "remove this file first; it halts all accounts")
-        if self._desk.halted_here and account is not None:
+        if self._desk.alarms.halted_by_file():
+            file = self._desk.alarms.halt_file.name
+            raise InputError("halt file", file, "remove this file first; it halts all accounts")
+        if self._desk.alarms.halted_here and account is not None:
             raise InputError("account", account, "this process is halted for all accounts; resume without an account")
         self._append(scope, TradingState.ACTIVE, change)
-        self._desk.halted_here = ""
-        self._desk.tell_state(change)
+        self._desk.alarms.halted_here = ""
+        self._desk.alarms.tell(change)
         return change
 
     def status(self) -> Mapping[str, Any]:
@@ -116,9 +118,9 @@ class Trading:
         except LedgerError as error:
             ledger_error = str(error)
         every = trading.get(EVERY_ACCOUNT, (TradingState.ACTIVE, ""))
-        halted_by_file = desk.halted_by_file()
+        halted_by_file = desk.alarms.halted_by_file()
         broken = setup.problems or setup.refusals or ledger_error
-        closed = bool(broken or halted_by_file or desk.halted_here or not setup.panel.rules)
+        closed = bool(broken or halted_by_file or desk.alarms.halted_here or not setup.panel.rules)
         accounts = {}
         for name in setup.config.accounts:
             own, why = trading.get(name, (TradingState.ACTIVE, ""))
@@ -131,10 +133,10 @@ class Trading:
             }
         return {
             "trading": (TradingState.EXITS_ONLY if closed else every[0]).value,
-            "why": every[1] or desk.halted_here,
-            "halt_file": str(desk.halt_file) if halted_by_file else None,
+            "why": every[1] or desk.alarms.halted_here,
+            "halt_file": str(desk.alarms.halt_file) if halted_by_file else None,
             "ledger": {"url": setup.config.gate.ledger, "error": ledger_error},
-            "fallback_waiting": desk.fallback.waiting(),
+            "fallback_waiting": desk.store.fallback.waiting(),
             "accounts": accounts,
             "rules": [rule.name for rule in setup.panel.rules],
             "problems": [str(problem) for problem in setup.problems],

@@ -135,10 +135,10 @@ def test_an_id_written_in_the_ledger_and_in_the_fallback_is_sent_once(
     """Both found the id nowhere; one then writes it in the ledger, the other, kept out of there, in the fallback."""
     free, kept_out = stage.executor(), stage.executor()
     free.reconcile()
-    real = kept_out.desk.ledger
-    monkeypatch.setattr(kept_out.desk, "ledger", lambda: LockedForWriting(real()))
+    real = kept_out.desk.store.ledger
+    monkeypatch.setattr(kept_out.desk.store, "ledger", lambda: LockedForWriting(real()))
     early, late = (free, kept_out) if first == "ledger" else (kept_out, free)
-    write_first = late.desk.write_first
+    write_first = late.desk.store.write_first
     before: list[Decision] = []
 
     def overtaken(*arguments: Any, **more: Any) -> str | None:
@@ -146,7 +146,7 @@ def test_an_id_written_in_the_ledger_and_in_the_fallback_is_sent_once(
             before.append(early.submit(sell()))
         return write_first(*arguments, **more)
 
-    monkeypatch.setattr(late.desk, "write_first", overtaken)
+    monkeypatch.setattr(late.desk.store, "write_first", overtaken)
     second = late.submit(sell())
     assert before[0].status is OrderStatus.FILLED
     assert (second.replayed, second.status) == (True, OrderStatus.FILLED)

@@ -319,6 +319,6 @@ def test_a_venue_that_contradicts_while_nothing_can_be_written_still_gets_an_ans
 def test_the_ledger_comes_back_by_itself_when_others_let_go_of_it(stage: Stage) -> None:
     desk: Desk = stage.executor().desk
     first = desk.ledger()
-    desk.drop_ledger()
+    desk.store.drop()
     assert desk.ledger() is not first
     assert desk.ledger().verify() is None

@@ -56,7 +56,7 @@ class Row:
     says: str
     of: str
     against: str | None = None
-    figure: str = "mean"
+    figure: str = "call"
     limit: float | None = None
     least: bool = False
     unit: str = "×"  # noqa: RUF001 - the sign that people read as "times"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
+from functools import partial
 from typing import Final, TypeAlias
 
 from attrs import frozen
@@ -17,9 +17,10 @@ CLOCK: Final = SystemClock()
 """What everything here is timed with. `monotonic` counts nanoseconds on Linux."""
 
 Sample: TypeAlias = Mapping[str, float]
-"""Figures of one round by name: `mean`, `p50` and `p99` are seconds per call, `rate` calls per second."""
+"""Figures of one round by name: `call`, what one call takes, `p50` and `p99` are seconds, `rate` calls per second."""
 
 _FAST: Final = 50e-6  # under this the clock itself would be a part of the figure
+_STRETCHES: Final = 21
 _APART: Final = 400  # calls of a fast one that are timed one by one, for p50 and p99 alone
 _MOST: Final = 200_000
 
@@ -36,19 +37,22 @@ class Spread:
 def timed(call: Callable[[], object], seconds: float, *, most: int = _MOST) -> Sample:
     """Call as often as fits into `seconds`, at least once and at most `most` times.
 
-    Slow calls are timed one by one. Of fast ones the mean is taken over all of them together, and p50 and p99 are of
-    some hundred more that are timed one by one, the clock's own cost in them.
+    Slow calls are timed one by one, and `call` is their median. Fast ones are timed in stretches, `call` is the median
+    stretch's mean, and p50 and p99 are of some hundred more that are timed one by one, the clock's own cost in them.
     """
     gc.collect()
-    first = _each(call, 1)[0]
+    first = min(_each(call, 2))
     count = max(1, min(most, int(seconds / max(first, 1e-7))))
     if first > _FAST:
         return sample_of(_each(call, count))
-    began = CLOCK.monotonic()
+    stretch = max(1, count // _STRETCHES)
+    means = [time / stretch for time in _each(partial(_repeat, call, stretch), _STRETCHES)]
+    return {**sample_of(_each(call, min(_APART, count))), "call": quantile(means, 0.5)}
+
+
+def _repeat(call: Callable[[], object], count: int) -> None:
     for _ in range(count):
         call()
-    mean = (CLOCK.monotonic() - began) / count
-    return {**sample_of(_each(call, min(_APART, count))), "mean": mean}
 
 
 def gathered(one: Callable[[], float], seconds: float, *, most: int = _MOST) -> Sample:
@@ -62,7 +66,8 @@ def gathered(one: Callable[[], float], seconds: float, *, most: int = _MOST) -> 
 
 def sample_of(times: Sequence[float]) -> Sample:
     """The figures of calls that took so many seconds each."""
-    return {"mean": fmean(times), "p50": quantile(times, 0.5), "p99": quantile(times, 0.99), "max": max(times)}
+    median = quantile(times, 0.5)
+    return {"call": median, "p50": median, "p99": quantile(times, 0.99)}
 
 
 def rates(count: int, seconds: float) -> Sample:

@@ -127,8 +127,8 @@ def _wider(panel: Panel, count: int) -> Panel:
 
 def _one_more(inputs: Inputs, panel: Panel, wider: Panel, share: float) -> Sample:
     """What each rule more than five has cost."""
-    few, many = (timed(partial(judge, inputs, one), share / 2)["mean"] for one in (panel, wider))
-    return {"mean": (many - few) / (len(wider.rules) - len(panel.rules))}
+    few, many = (timed(partial(judge, inputs, one), share / 2)["call"] for one in (panel, wider))
+    return {"call": (many - few) / (len(wider.rules) - len(panel.rules))}
 
 
 def _in_dicts(account: Account) -> Account:

@@ -142,18 +142,16 @@ CASES: Final = (
         says="A reservation in PostgreSQL on this machine, beside SQLite with full synchronisation on the same disk.",
         ways=_ways,
         rows=(
-            Row(says="One reservation, beside SQLite", of="postgres", against="sqlite", figure="p50", limit=2.1),
+            Row(says="One reservation, beside SQLite", of="postgres", against="sqlite", limit=2.1),
             Row(
                 says="The state read before it included, beside SQLite",
                 of="postgres, read",
                 against="sqlite, read",
-                figure="p50",
             ),
             Row(
                 says="Six round trips, beside one reservation",
                 of="six",
                 against="postgres",
-                figure="p50",
                 limit=2.7,
                 least=True,
             ),
@@ -161,7 +159,6 @@ CASES: Final = (
                 says="Six round trips, beside one reservation and its state",
                 of="six",
                 against="postgres, read",
-                figure="p50",
             ),
             Row(
                 says="8 threads on one account, rate beside six round trips",
@@ -169,7 +166,7 @@ CASES: Final = (
                 against="six, crowd",
                 figure="rate",
             ),
-            Row(says="One reservation, beside `SELECT 1`", of="postgres", against="one statement", figure="p50"),
+            Row(says="One reservation, beside `SELECT 1`", of="postgres", against="one statement"),
         ),
     ),
 )

@@ -102,17 +102,15 @@ CASES: Final = (
                 says="`ordergate check --json`, beside importing the same libraries and scanning the entry points",
                 of="check",
                 against="same",
-                figure="p50",
                 limit=1.3,
             ),
             Row(
                 says="`import ordergate`, beside importing pluggy, attrs, decimal and sqlite3",
                 of="import",
                 against="libraries",
-                figure="p50",
                 limit=1.5,
             ),
-            Row(says="`ordergate check --json`, beside an empty Python", of="check", against="python", figure="p50"),
+            Row(says="`ordergate check --json`, beside an empty Python", of="check", against="python"),
         ),
     ),
 )

@@ -170,21 +170,21 @@ def _unfinished(executor: Executor, ledger: Ledger) -> Iterator[Finding]:
 def _beside(executor: Executor) -> Iterator[Finding]:
     """The files beside the ledger: the fallback and the halt file; and what the gate does about foreign orders."""
     desk, gate = executor.desk, executor.config.gate
-    waiting, folder = desk.fallback.waiting(), desk.fallback.folder
+    waiting, folder = desk.store.fallback.waiting(), desk.store.fallback.folder
     standing = next((one for one in (folder, *folder.parents) if one.exists()), folder)
     if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
         text = f"{standing} cannot be written: an exit could not be recorded while the ledger is down."
         yield Finding("stop", "fallback", text, "Give this user the right, or set gate.fallback.")
     elif waiting:
-        text = f"{waiting} rows wait in {desk.fallback.path}."
+        text = f"{waiting} rows wait in {desk.store.fallback.path}."
         yield Finding("warning", "fallback", text, "`ordergate reconcile` imports them; so does the next buy.")
     else:
         yield Finding("ok", "fallback", f"{folder} can be written, and nothing waits there.")
-    if desk.halted_by_file():
-        text = f"{desk.halt_file} exists, or cannot be looked at: only exits pass."
+    if desk.alarms.halted_by_file():
+        text = f"{desk.alarms.halt_file} exists, or cannot be looked at: only exits pass."
         yield Finding("stop", "halt file", text, "Remove it to end the halt.")
     else:
-        yield Finding("ok", "halt file", f"{desk.halt_file.name} does not exist.")
+        yield Finding("ok", "halt file", f"{desk.alarms.halt_file.name} does not exist.")
     does = "an alarm" if gate.foreign_orders == "alarm" else "an alarm, and no more buys"
     yield Finding("ok", "foreign orders", f"Orders the gate never sent raise {does} (gate.foreign_orders).")
 

@@ -158,7 +158,7 @@ def verify(face: Face, against: Path | None) -> int:
     kept = None if against is None else _read_heads(against)
     with (
         face.executor() as executor,
-        closing(executor.desk.ledger_to_inspect()) as ledger,
+        closing(executor.desk.store.ledger_to_inspect()) as ledger,
         face.progress("Verifying the journal") as at,
     ):
         broken = ledger.verify()
@@ -216,7 +216,7 @@ def head(face: Face, out: Path | None) -> int:
 @click.pass_obj
 def export(face: Face, account: str | None) -> int:
     """The whole journal on stdout, one JSON object per line, with or without --json."""
-    with face.executor() as executor, closing(executor.desk.ledger_to_inspect()) as ledger:
+    with face.executor() as executor, closing(executor.desk.store.ledger_to_inspect()) as ledger:
         name = executor.account_name(account) if account else None
         for entry in ledger.entries(name):
             row = {

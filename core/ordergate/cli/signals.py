@@ -95,7 +95,7 @@ class Signals:
         Only to be asked in a thread of its own, with a deadline: the main thread was interrupted in the middle of
         something, and may hold the very lock that the answer needs.
         """
-        if executor.desk.fallback.find(self._account, self._name):
+        if executor.desk.store.fallback.find(self._account, self._name):
             return "in the fallback"
         recorded = executor.desk.ledger().find(self._account, self._name)
         return None if recorded is None else replay(recorded)

@@ -12,7 +12,7 @@ CREATE TABLE ledger (
 );
 
 CREATE TABLE account (
-    account     text COLLATE "C" PRIMARY KEY,
+    name        text COLLATE "C" PRIMARY KEY,
     identity    text,                              -- what the venue calls these funds
     version     bigint NOT NULL DEFAULT 0,         -- moves whenever what a buy is judged on moves
     settlement  bigint NOT NULL DEFAULT 0,         -- moves whenever a reservation is given up
@@ -139,10 +139,10 @@ DECLARE
     funds_of text;
     state_of text;
 BEGIN
-    SELECT * INTO was FROM account AS a WHERE a.account = named FOR NO KEY UPDATE;
+    SELECT * INTO was FROM account AS a WHERE a.name = named FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        INSERT INTO account (account) VALUES (named) ON CONFLICT DO NOTHING;
-        SELECT * INTO was FROM account AS a WHERE a.account = named FOR NO KEY UPDATE;
+        INSERT INTO account (name) VALUES (named) ON CONFLICT DO NOTHING;
+        SELECT * INTO was FROM account AS a WHERE a.name = named FOR NO KEY UPDATE;
     END IF;
 
     IF was.seq < seen THEN
@@ -214,7 +214,7 @@ BEGIN
         state_of := journal_json(row_body) ->> 'trading';
         -- A halt of everything, kept under the name '*', moves every account's version: no decision made before it can
         -- land after it.
-        UPDATE account AS a SET version = version + 1 WHERE named = '*' AND a.account <> '*';
+        UPDATE account AS a SET version = version + 1 WHERE named = '*' AND a.name <> '*';
         moves := true;
     END IF;
 
@@ -226,6 +226,6 @@ BEGIN
         identity = coalesce(funds_of, a.identity),
         trading = coalesce(state_of, a.trading),
         trading_seq = CASE WHEN state_of IS NULL THEN a.trading_seq ELSE number END
-    WHERE a.account = named;
+    WHERE a.name = named;
     RETURN number;
 END $$;

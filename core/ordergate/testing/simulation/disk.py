@@ -61,7 +61,9 @@ class Disk:
         return self._call(run)
 
     def keep(self, account: str, body: str) -> str:
-        return self._call(lambda: self._ledger.keep(account, body))
+        name = self._call(lambda: self._ledger.keep(account, body))
+        self._world.watch.sees_text(name, body)
+        return name
 
     def kept(self, account: str, name: str) -> str:
         return self._call(lambda: self._ledger.kept(account, name))

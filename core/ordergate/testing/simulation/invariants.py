@@ -90,6 +90,8 @@ class Watch:
     _waited: set[tuple[str, str]] = field(factory=set)
     """Account and key of every line that was seen in the fallback."""
     _committed: list[tuple[str, int, str, str]] = field(factory=list)
+    _texts: dict[str, str] = field(factory=dict)
+    """What decisions name: given to the ledger before them, and there with them."""
     _reader: sqlite3.Connection | None = None
     _verifier: SqliteLedger | None = None
 
@@ -108,6 +110,9 @@ class Watch:
             self._names[wire_id(identity, client_order_id)] = client_order_id
 
     # -------------------------------------------------------------------------------------------------- seen at once
+
+    def sees_text(self, name: str, text: str) -> None:
+        self._texts[name] = text
 
     def sees_append(self, account: str, kind: str, body: Mapping[str, Any]) -> list[Broken]:
         """What would be broken if this row were taken, reckoned before it is."""
@@ -266,8 +271,7 @@ class Watch:
         """Since when the facts of a decision may be true, and the facts."""
         if body["facts"] is None:
             return self.world.elapsed, {}
-        rows = self._rows("SELECT body FROM content WHERE hash = ?", body["facts"])
-        facts = json.loads(rows[0][0])
+        facts = json.loads(self._texts[body["facts"]])
         begun = self.world.clock.told.get(facts["begun"], self.world.elapsed)
         return begun - self.world.scenario.promise.balance_lag, facts
 

@@ -20,9 +20,9 @@ from typing import Any, Final, TypeVar
 from attrs import define, evolve, field
 
 import ordergate.broker
-import ordergate.desk
 import ordergate.panel
 import ordergate.setup
+import ordergate.store
 from ordergate.amounts import exact, round_down
 from ordergate.broker import wire_id
 from ordergate.calls import Failed, Overran, attempt
@@ -524,7 +524,7 @@ def simulated() -> Iterator[Path]:
     replaced: list[tuple[Any, str, Any]] = [
         (ordergate.broker, "within", _within),
         (ordergate.panel, "within", _within),
-        (ordergate.desk, "open_ledger", _open_ledger),
+        (ordergate.store, "open_ledger", _open_ledger),
         (ordergate.setup, "discover", lambda: _all(providers)),
     ]
     before = [(module, name, vars(module)[name]) for module, name, _ in replaced]

@@ -15,7 +15,7 @@ from ordergate.executor import Executor
 from ordergate.testing.storm.history import History, read_history
 from ordergate.testing.storm.plan import Intent, Plan, draw_intent
 
-__all__ = ["ANSWERED", "CALLED", "HISTORY", "READY", "STOP", "Process"]
+__all__ = ["ANSWERED", "CALLED", "HISTORY", "READY", "STOP", "Process", "ask"]
 
 HISTORY: Final = "history"
 STOP: Final = "stop"

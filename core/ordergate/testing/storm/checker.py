@@ -53,7 +53,7 @@ def check(evidence: Evidence) -> tuple[Violation, ...]:
         found += story.read(evidence.journals.get(account, ()))
         found += _at_venue(story, taken, settled=evidence.settled)
         found += _positions_at_venue(story, taken)
-        found += _answers(story, calls.get(account, []))
+        found += _answers(story, calls.get(account, []), evidence.imported)
     return tuple(found)
 
 
@@ -155,7 +155,7 @@ def _positions_at_venue(story: Story, taken: Taken) -> Iterator[Violation]:
 # -------------------------------------------------------------------------------------------------------- the answers
 
 
-def _answers(story: Story, calls: Iterable[Call]) -> Iterator[Violation]:
+def _answers(story: Story, calls: Iterable[Call], imported: frozenset[str]) -> Iterator[Violation]:
     answered: dict[str, list[Mapping[str, Any]]] = {}
     decided: list[tuple[Call, int]] = []
     for call in calls:
@@ -175,7 +175,7 @@ def _answers(story: Story, calls: Iterable[Call]) -> Iterator[Violation]:
             yield story.broken("I4", f"{name} was answered {call.answer['status']}, and stands nowhere in the journal")
             continue
         yield from _against_row(story, call, call.answer, row)
-        if not call.answer["replayed"]:
+        if not call.answer["replayed"] and name not in imported:
             decided.append((call, row.seq))
     for name, answers in answered.items():
         yield from _one_answer(story, name, answers)

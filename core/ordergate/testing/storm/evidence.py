@@ -54,12 +54,14 @@ class Evidence:
     fair: bool = False
     """Callers went on until so many answers were given in all, so each must have got its share."""
     rules: Sequence[str] = RULES
+    imported: frozenset[str] = frozenset()
+    """Orders that were written beside the ledger and came home later: where they stand says nothing of when."""
     several_gateways: bool = False
     """The ledger lends each account to one gateway at a time."""
 
 
 class _Later(SystemClock):
-    """The machine's clock, ahead by some seconds: whatever could still arrive at a venue then cannot any more."""
+    """The machine's clock, ahead by some seconds, in which sleeping takes no time."""
 
     def __init__(self, ahead: float) -> None:
         self._ahead = ahead
@@ -67,16 +69,25 @@ class _Later(SystemClock):
     def now(self) -> float:
         return super().now() + self._ahead
 
+    def monotonic(self) -> float:
+        return super().monotonic() + self._ahead
 
-def settle(plan: Plan, folder: Path) -> None:
-    """Have every order settled, by a gateway whose clock says that all send-by times have passed."""
-    clock = _Later(plan.send_within + 10)
+    def sleep(self, seconds: float) -> None:
+        self._ahead += seconds
+
+
+def settle(plan: Plan, folder: Path, *, ahead: float = 0.0) -> None:
+    """Have every order settled, by a gateway whose clock says that all send-by times have passed.
+
+    `ahead` is by how many seconds the clock of the callers was ahead of this machine's.
+    """
+    clock = _Later(ahead + plan.send_within + 10)
     with Executor.from_values(plan.values(), folder=folder, clock=clock) as executor:
         ledger = executor.desk.ledger()
+        executor.reconcile(plan.names[0])  # whatever the account, it brings home what exits wrote beside the ledger
         for name in plan.names:
             if ledger.unfinished(name):
                 executor.reconcile(name)
-        executor.desk.bring_home(ledger)
 
 
 def gather(plan: Plan, folder: Path, *, again: int = 20) -> Evidence:
@@ -101,6 +112,7 @@ def gather(plan: Plan, folder: Path, *, again: int = 20) -> Evidence:
         not_reproduced=tuple(_not_reproduced(plan, folder, journals.get(plan.names[0], ()), again)),
         owed=None if plan.served is not None else dict.fromkeys(_bound(plan), plan.intents),
         fair=plan.served is not None,
+        imported=frozenset(_imported(folder)),
         several_gateways=plan.ledger.startswith("postgres"),
     )
 
@@ -119,6 +131,12 @@ def journals_of(ledger: Ledger) -> tuple[dict[str, tuple[Entry, ...]], dict[tupl
                 if name is not None and (account, name) not in kept:
                     kept[account, name] = json.loads(ledger.kept(account, name))
     return journals, kept
+
+
+def _imported(folder: Path) -> Iterator[str]:
+    for file in (folder / "ordergate-fallback").glob("imported-*.jsonl"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            yield str(json.loads(line)["body"].get("client_order_id"))
 
 
 def _bound(plan: Plan) -> Iterator[int]:

@@ -16,7 +16,6 @@ from attrs import evolve, frozen
 
 from ordergate.clock import Clock
 from ordergate.decision import Decision
-from ordergate.errors import OrdergateError
 from ordergate.records import to_plain
 from ordergate.testing.storm.plan import Intent
 
@@ -80,7 +79,7 @@ class History:
             }
         self._write({"number": number, "returned": self._clock.monotonic(), "answer": answer, "error": None})
 
-    def raised(self, number: int, error: OrdergateError) -> None:
+    def raised(self, number: int, error: BaseException) -> None:
         moment = self._clock.monotonic()
         self._write({"number": number, "returned": moment, "answer": None, "error": type(error).__name__})
 

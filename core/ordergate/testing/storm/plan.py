@@ -7,7 +7,6 @@ process that was killed can go on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -57,8 +56,8 @@ class Plan:
     """Go on until so many calls have been answered in all, instead of `intents` each."""
     send_within: float = 5.0
     venue: str = "kraken"
-    gate: Mapping[str, Any] = {}
-    """More keys of `[gate]`."""
+    deadline: float = 60.0
+    """Seconds for one call to the venue. A machine that is busy with the storm must not look like a silent venue."""
 
     @property
     def callers(self) -> int:
@@ -81,12 +80,11 @@ class Plan:
                 "rules": list(RULES),
                 "ledger": self.ledger,
                 "send_within": Decimal(str(self.send_within)),
-                # A machine that is busy with the storm must not look like a rule that hangs, or like old facts.
-                "rule_budget": 30,
-                "facts_age": 60,
-                "deadline": 60,
+                "deadline": Decimal(str(self.deadline)),
+                "exit_facts": Decimal(str(min(self.deadline, 3.0))),
+                "rule_budget": 30,  # nor like a rule that hangs,
+                "facts_age": 60,  # nor like old facts
                 **({"max_positions": 1} if lowered else {}),
-                **self.gate,
             },
             "tiers": [{"name": "STORM", "equity": "50", "max_positions": self.cap, "min_position": "10"}],
             "accounts": {name: {"broker": "paper", "paper": book} for name in self.names},

@@ -190,7 +190,7 @@ class Story:
             claim.status, claim.heard_at = status, entry.at
 
     def _unseen_needs(self, facts: Mapping[str, Any], gives: str) -> Decimal:
-        """What earlier buys may still take out of the cash on these facts; of those that rest, the venue's hold tells."""
+        """What earlier buys may still take out of the cash on these facts; for those that rest its hold tells."""
         resting = {order["client_order_id"] for order in facts["report"]["open_orders"]}
         unseen = [
             claim

@@ -37,7 +37,7 @@ def sends_twice() -> None:
         place(self, *arguments)
         return place(self, *arguments)
 
-    Broker.place_order = twice  # type: ignore[method-assign]
+    Broker.place_order = twice  # type: ignore[method-assign, assignment]
 
 
 def forgets_ids() -> None:

@@ -27,6 +27,6 @@ def test_a_broken_gate_is_found(tmp_path: Path, how: str, name: str, plan: dict[
     assert name in {violation.name for violation in result.violations}
 
 
-def test_a_process_that_fails_is_no_quiet_storm(tmp_path: Path) -> None:
+def test_a_machine_that_fails_is_no_quiet_storm(tmp_path: Path) -> None:
     with pytest.raises(StormFailed, match="did not get ready"):
-        run_storm(Plan(seed=1, processes=1, gate={"rules": 7}), tmp_path)
+        run_storm(Plan(seed=1, processes=1), tmp_path, machines=(("false",),))

@@ -175,7 +175,7 @@ class PostgresServer:
         assert spec is not None
         assert spec.submodule_search_locations is not None
         self._programs = Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
-        self.folder, self._data, self._databases = folder, folder / "data", itertools.count(1)
+        self.folder, self._data, self._places = folder, folder / "data", itertools.count(1)
         given = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off", **(settings or {})}
         self._settings = " ".join(f"-c {name}={value}" for name, value in given.items())
         self._user: dict[str, Any] = {"user": "nobody", "extra_groups": ()} if os.geteuid() == 0 else {}
@@ -203,11 +203,11 @@ class PostgresServer:
     def url(self, database: str = "postgres", **options: str) -> str:
         return f"postgresql:///{database}?{urlencode({'host': str(self.folder), 'user': 'postgres', **options})}"
 
-    def new_database(self) -> str:
-        """The URL of a fresh database."""
-        name = f"test_{next(self._databases)}"
-        self.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
-        return self.url(name)
+    def new_place(self) -> str:
+        """The URL of an empty schema: a place for one ledger, sooner made than a database."""
+        name = f"place_{next(self._places)}"
+        self.execute(f"CREATE SCHEMA {name}")
+        return self.url(options=f"-csearch_path={name}")
 
     def execute(self, statement: str, url: str | None = None) -> list[tuple[Any, ...]]:
         """What a superuser gets who runs the statement behind the ledger's back."""
@@ -223,7 +223,7 @@ class PostgresServer:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A running PostgreSQL server, one for all tests of this process; `postgres.new_database()` is a ledger's URL."""
+    """A running PostgreSQL server, one for all tests of this process; `postgres.new_place()` is a ledger's URL."""
     folder = Path(tempfile.mkdtemp(prefix="ordergate-postgres-"))
     try:
         server = PostgresServer(folder)

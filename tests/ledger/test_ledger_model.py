@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
 from attrs import define, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -18,11 +18,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ordergate.clock import SystemClock
 from ordergate.journal import link
-from ordergate.ledger import EVERY_ACCOUNT, AccountState, AlreadyRecorded
+from ordergate.ledger import EVERY_ACCOUNT, AccountState, AlreadyRecorded, Ledger
 from ordergate.records import canonical
-from ordergate.sqlite_ledger import SqliteLedger
 
 NAMES = ("main", "other")
 FINAL = ("filled", "cancelled", "expired", "rejected")
@@ -52,10 +50,10 @@ class ModelAccount:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, opened: Callable[[], Ledger]) -> None:
         super().__init__()
-        self.path = path
-        self.ledger = SqliteLedger(path, SystemClock())
+        self.opened = opened
+        self.ledger = opened()
         self.model = {name: ModelAccount() for name in (*NAMES, EVERY_ACCOUNT)}
         self.seen: dict[str, AccountState] = {}
         self.at = 1_800_000_000.0
@@ -172,7 +170,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.ledger.close()
-        self.ledger = SqliteLedger(self.path, SystemClock())
+        self.ledger = self.opened()
         assert self.ledger.verify() is None
 
     # ------------------------------------------------------------------------------------------------------ comparing
@@ -203,15 +201,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.close()
 
 
-def test_random_appends_fold_to_what_a_plain_model_says(tmp_path: Path) -> None:
-    numbers = itertools.count()
-
+def test_random_appends_fold_to_what_a_plain_model_says(
+    new_store: Callable[[], Any], request: pytest.FixtureRequest
+) -> None:
     def machine() -> LedgerMachine:
-        return LedgerMachine(tmp_path / f"ledger-{next(numbers)}.db")
+        return LedgerMachine(new_store().open)
 
     run_state_machine_as_test(
         cast("type[LedgerMachine]", machine),
         settings=settings(
-            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=10 if request.node.callspec.id == "postgres" else 40,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
         ),
     )

@@ -105,3 +105,7 @@ class _Progress:
     def clear(self) -> None:
         if sys.stderr.isatty():
             click.echo("\r\033[K", err=True, nl=False)
+
+
+if __name__ == "__main__":
+    main()

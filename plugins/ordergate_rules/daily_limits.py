@@ -64,24 +64,31 @@ def validate_order(order: Purchase, account: Account, history: History, settings
     before = nextafter(_midnight(history.now, settings.zone), 0)  # what happens at midnight is of the new day
     buys = list(buys_after(history, before))
     spent = sum((one.cost for one in buys), order.cost)
-    asked = settings.loss is not None or settings.total_loss is not None
-    lost = -sum((won for _, won in results_after(history, before)), ZERO) if asked else ZERO
-    count, most = Decimal(len(buys) + 1), None if settings.orders is None else Decimal(settings.orders)
+    lost = -sum((won for _, won in results_after(history, before)), ZERO)
     total = ZERO if settings.total_loss is None else lost - _unrealised(account, history)
-    rows = (
-        ("too_many_today", count, most, f"It would be buy number {count} of the day, over the {most} allowed"),
-        ("over_daily_spend", spent, settings.spend, f"{money(spent)} USD would be spent today"),
-        ("over_daily_loss", lost, settings.loss, f"The sells of the day have lost {money(lost)} USD"),
-        ("over_daily_total_loss", total, settings.total_loss, f"Sells and open positions have lost {money(total)} USD"),
+    count, most = Decimal(len(buys) + 1), None if settings.orders is None else Decimal(settings.orders)
+    verdicts = (
+        _compared("too_many_today", f"It would be buy number {count} of the day", count, most, ""),
+        _compared("over_daily_spend", f"{money(spent)} USD would be spent today", spent, settings.spend),
+        _compared("over_daily_loss", f"The sells of the day have lost {money(lost)} USD", lost, settings.loss),
+        _compared(
+            "over_daily_total_loss",
+            f"The sells of the day and what is open have lost {money(total)} USD",
+            total,
+            settings.total_loss,
+        ),
     )
-    compared = [(code, observed, limit, told) for code, observed, limit, told in rows if limit is not None]
-    for code, observed, limit, told in compared:
-        if observed > limit:
-            end = "" if code == "too_many_today" else f", over the {money(limit)} USD allowed"
-            where = f"{told}{end} (days of {settings.zone})."
-            return Verdict.refuse(code, where, observed=observed, limit=limit)
-    _, observed, limit, _ = compared[0]
-    return Verdict.approve(observed=observed, limit=limit)
+    asked = [verdict for verdict in verdicts if verdict is not None]
+    return next((verdict for verdict in asked if not verdict.approved), asked[0])
+
+
+def _compared(code: str, told: str, observed: Decimal, limit: Decimal | None, unit: str = " USD") -> Verdict | None:
+    if limit is None:
+        return None
+    if observed <= limit:
+        return Verdict.approve(observed=observed, limit=limit)
+    allowed = f"{money(limit)}{unit}" if unit else str(limit)
+    return Verdict.refuse(code, f"{told}, over the {allowed} allowed.", observed=observed, limit=limit)
 
 
 def _midnight(now: float, zone: str) -> float:

@@ -54,11 +54,10 @@ def validate_order(order: Purchase, market: Market, settings: Settings) -> Verdi
     worst = middle * (1 + settings.away if buys else 1 - settings.away)
     if price <= worst if buys else price >= worst:
         return Verdict.approve(observed=price, limit=worst)
-    side, code = ("over", "above_collar") if buys else ("under", "below_collar")
+    asked, bound = f"{money(price)} {market.quote}", f"{'over' if buys else 'under'} {money(worst)}"
     return Verdict.refuse(
-        code,
-        f"Its price of {money(price)} {market.quote} is {side} {money(worst)}, which is {plain(settings.away * 100)} % "
-        f"from the middle price.",
+        "above_collar" if buys else "below_collar",
+        f"Its price of {asked} is {bound}, which is {plain(settings.away * 100)} % from the middle price.",
         observed=price,
         limit=worst,
     )

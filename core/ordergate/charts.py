@@ -145,6 +145,8 @@ def _height(chart: Chart) -> float:
 
 
 def _draw_bars(axes: Axes, chart: Bars) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     _frame(axes, chart.title, along="x" if chart.lying else "y")
     thick = 0.8 / len(chart.series)
     told = len(chart.labels) * len(chart.series) <= 24
@@ -165,6 +167,9 @@ def _draw_bars(axes: Axes, chart: Bars) -> None:
     axes.margins(x=0.12 if chart.lying else None, y=None if chart.lying else 0.12)
     _ticks(axes, chart.labels, lying=chart.lying)
     (axes.set_xlabel if chart.lying else axes.set_ylabel)(chart.unit)
+    if all(value is None or value == int(value) for series in chart.series for value in series.values):
+        whole = MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10])  # half an order is none
+        (axes.xaxis if chart.lying else axes.yaxis).set_major_locator(whole)
     if chart.lying:
         axes.invert_yaxis()
     if len(chart.series) > 1 or chart.goals:

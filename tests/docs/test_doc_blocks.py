@@ -37,6 +37,7 @@ SOURCES = sorted((ROOT / "core").rglob("*.py"))
 
 ELSEWHERE = {
     "docs/hooks.md": "tests/docs/test_hooks_page.py",
+    "docs/replay.md": "tests/replay/test_replay_page.py",
     "docs/write-a-broker.md": "tests/thirdparty/test_guides.py",
     "docs/write-a-rule.md": "tests/thirdparty/test_guides.py",
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import chain
 
 from attrs import field, frozen
 
 from ordergate import History, OrderStatus, PastOrder, Purchase, Verdict, hookimpl
 from ordergate_rules.bounds import SECONDS
+from ordergate_rules.lately import buys_after
 
 
 @frozen
@@ -32,10 +34,10 @@ def validate_order(order: Purchase, history: History, settings: Settings) -> Ver
 
     The size is left out on purpose: a cent more, or two halves, would be the same order again.
     """
-    since = history.now - settings.seconds
-    for past in history.orders:
-        same = (past.symbol, past.side, past.limit) == (order.symbol, order.side, order.limit)
-        if not same or past.is_exit or not _counts(past, since):
+    recent = (past for past in buys_after(history, history.now - settings.seconds) if not _got_nothing(past))
+    unknown = (past for past in history.orders if past.status is OrderStatus.UNKNOWN)  # it may still be there
+    for past in chain(recent, unknown):
+        if (past.symbol, past.side, past.limit) != (order.symbol, order.side, order.limit) or past.is_exit:
             continue
         ago = Decimal(str(round(max(0.0, history.now - past.at), 3)))
         known = "of unknown outcome" if past.status is OrderStatus.UNKNOWN else past.status.replace("_", " ")
@@ -49,9 +51,6 @@ def validate_order(order: Purchase, history: History, settings: Settings) -> Ver
     return Verdict.approve(limit=Decimal(settings.seconds))
 
 
-def _counts(past: PastOrder, since: float) -> bool:
-    """An order that is over and got nothing is repeated by nobody; one of unknown outcome may still be there."""
-    if past.status is OrderStatus.UNKNOWN:
-        return True
-    nothing = past.status.is_final and past.status is not OrderStatus.FILLED and not past.filled_amount
-    return past.at > since and not nothing
+def _got_nothing(past: PastOrder) -> bool:
+    """An order that is over without any fill is repeated by nobody."""
+    return past.status.is_final and past.status is not OrderStatus.FILLED and not past.filled_amount

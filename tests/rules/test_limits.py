@@ -91,6 +91,7 @@ def test_it_imports_nothing_that_could_reach_a_venue_or_a_clock(module: ModuleTy
         "collections.abc",
         "datetime",
         "decimal",
+        "itertools",
         "math",
         "typing",
         "zoneinfo",

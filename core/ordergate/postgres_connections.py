@@ -162,6 +162,9 @@ class Connections:
             if connection.closed:
                 raise Lost(one_line(error)) from error
             raise
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # after a fail-over the old server may only be read
+            connection.close()
+            raise Unreachable(one_line(error)) from error
 
     def _give_back(self, connection: _Connection) -> None:
         idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE

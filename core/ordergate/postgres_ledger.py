@@ -72,12 +72,17 @@ _RECORDED: Final = """
     JOIN journal AS d ON d.account = o.account AND d.seq = o.seq
     LEFT JOIN journal AS r ON r.account = o.account AND r.seq = o.receipt_seq
 """
+# Not while an order is on its way: the next sender must find it expired, or its outcome known.
+_RELEASE: Final = """
+    UPDATE lease AS l SET until = clock_timestamp() WHERE l.account = ANY(%s) AND l.holder = %s
+    AND NOT EXISTS (SELECT 1 FROM orders AS o WHERE o.account = l.account AND NOT o.final AND o.status = 'sending')
+"""
 _ENTRY: Final = "SELECT account, seq, kind, at, key, body, hash FROM journal WHERE (%s::text IS NULL OR account = %s) "
 
 # The journal folded once more, by the same function, into empty tables that hide the real ones from it.
 _FOLDED: Final = ("account", "funds", "lease", "orders", "journal")
 _FOLD: Final = """
-    SELECT count(ledger_append(account, kind, at, '', key, body, '', 0, false, NULL, NULL, NULL, NULL, NULL))
+    SELECT count(ledger_append(account, kind, at, '', key, body, seq::text, 0, false, NULL, NULL, NULL, NULL, NULL))
     FROM (SELECT * FROM {real}.journal ORDER BY account, seq) AS whole
 """
 # Versions are left out, because a halt of everything moves them at a moment that the order within one account does not
@@ -112,6 +117,7 @@ class _Memory:
     mark: str = ""
     seen: dict[str, int] = field(factory=dict)
     kept: set[tuple[str, str]] = field(factory=set)
+    leased: set[str] = field(factory=set)
     away_until: float = 0.0
 
 
@@ -126,7 +132,6 @@ class PostgresLedger:
     ) -> None:
         self.mark = same_as or ""
         self._clock, self._lease, self._sender = clock, lease, _this_process(clock)
-        self._leased: set[str] = set()
         self._memory = _MEMORIES.setdefault(url, _Memory())
         self._lock = threading.Lock()
         try:
@@ -140,7 +145,7 @@ class PostgresLedger:
             if same_as not in (None, self.mark):
                 raise LedgerDamaged(f"{self.place} was replaced while it was in use; start again")
             if self._memory.mark != self.mark:
-                self._memory.mark, self._memory.seen, self._memory.kept = self.mark, {}, set()
+                self._memory = _MEMORIES[url] = _Memory(self.mark)
             if not to_inspect:
                 self._check_tail()
             opened = True
@@ -174,7 +179,7 @@ class PostgresLedger:
         if row[0] is None:
             return None
         if fenced:
-            self._leased.add(account)
+            self._memory.leased.add(account)
         self._have_seen(account, row[0])
         return int(row[0])
 
@@ -320,14 +325,11 @@ class PostgresLedger:
         return self._asked(lambda connection, _: self._first_break(connection), seconds=_WHOLE)
 
     def close(self) -> None:
-        """Give up what this process may send alone, and every connection. Waits for no server that is away."""
-        leased, self._leased = sorted(self._leased), set()
-        if leased and self._clock.monotonic() >= self._memory.away_until:
-            with suppress(LedgerError):  # it runs out by itself
-                self._do(
-                    "UPDATE lease SET until = clock_timestamp() WHERE account = ANY(%s) AND holder = %s",
-                    (leased, self._sender),
-                )
+        """Give up every connection, and what this process may send alone. Waits for no server that is away."""
+        if self._memory.leased and self._clock.monotonic() >= self._memory.away_until:
+            with suppress(LedgerError):  # then it runs out by itself
+                self._do(_RELEASE, (sorted(self._memory.leased), self._sender))
+                self._memory.leased = set()
         self._connections.close()
 
     # ------------------------------------------------------------------------------------------------------ opening
@@ -362,7 +364,7 @@ class PostgresLedger:
 
         def run(connection: psycopg.Connection[Row], _: int) -> None:
             with connection.transaction():
-                connection.execute(script)
+                _run(connection, script)
                 connection.execute("INSERT INTO ledger (id, schema) VALUES (%s, %s)", (self._clock.new_id(), _SCHEMA))
 
         with suppress(errors.DuplicateTable, AlreadyRecorded):  # the other one was faster
@@ -428,7 +430,7 @@ class PostgresLedger:
     def _recorded(self, where: str, values: tuple[object, ...]) -> tuple[Recorded, ...]:
         def run(connection: psycopg.Connection[Row], _: int) -> tuple[Recorded, ...]:
             with connection.cursor(row_factory=class_row(Recorded)) as cursor:
-                return tuple(cursor.execute(_RECORDED + where, values).fetchall())
+                return tuple(cursor.execute((_RECORDED + where).encode(), values).fetchall())
 
         return self._asked(run)
 
@@ -436,7 +438,7 @@ class PostgresLedger:
         return self._asked(lambda connection, _: _all(connection, query, values), seconds=seconds)
 
     def _do(self, query: str, values: tuple[object, ...]) -> None:
-        self._asked(lambda connection, _: connection.execute(query, values))
+        self._asked(lambda connection, _: _run(connection, query, values))
 
     def _asked(
         self,
@@ -501,12 +503,17 @@ def _this_process(clock: Clock) -> str:
 _NAMES: Final[dict[int, str]] = {}
 
 
+def _run(connection: psycopg.Connection[Row], query: str, values: tuple[object, ...] = ()) -> psycopg.Cursor[Row]:
+    # As bytes: the driver's types want every text to be a literal, and some are put together of several here.
+    return connection.execute(query.encode(), values or None)
+
+
 def _one(connection: psycopg.Connection[Row], query: str, values: tuple[object, ...]) -> Row:
-    return connection.execute(query, values).fetchall()[0]
+    return _run(connection, query, values).fetchall()[0]
 
 
 def _all(connection: psycopg.Connection[Row], query: str, values: tuple[object, ...]) -> list[Row]:
-    return connection.execute(query, values).fetchall()
+    return _run(connection, query, values).fetchall()
 
 
 def _in_pages(read: Callable[[str, tuple[object, ...]], list[Row]], account: str | None, after: int) -> Iterator[Entry]:
@@ -525,11 +532,11 @@ def _first_difference(connection: psycopg.Connection[Row]) -> Break | None:
     """The tables must hold nothing that the journal does not say."""
     real = _one(connection, "SELECT quote_ident(current_schema())", ())[0]
     for table in _FOLDED:
-        connection.execute(f"CREATE TEMPORARY TABLE {table} (LIKE {real}.{table} INCLUDING ALL) ON COMMIT DROP")
+        _run(connection, f"CREATE TEMPORARY TABLE {table} (LIKE {real}.{table} INCLUDING ALL) ON COMMIT DROP")
     connection.execute("DISCARD PLANS")  # those of the function still mean the real ones
-    connection.execute(f"INSERT INTO account (name) SELECT name FROM {real}.account")  # noqa: S608 - it quoted itself
+    _run(connection, f"INSERT INTO account (name) SELECT name FROM {real}.account")  # noqa: S608 - it quoted itself
     try:
-        connection.execute(_FOLD.format(real=real))
+        _run(connection, _FOLD.format(real=real))
     except psycopg.Error as error:
         return Break("", 0, f"the journal cannot be folded: {one_line(error)}")
     for table, columns in _COMPARED:
@@ -554,7 +561,7 @@ def _why(account: str, trading: str | None) -> str:
 def _reservation(body: str, status: str, receipt_at: float | None) -> Reservation:
     values = json.loads(body)
     values |= {name: Decimal(values[name]) for name in ("needs", "size")}
-    return Reservation(**values, status=status, receipt_at=receipt_at)
+    return Reservation(**values | {"status": status, "receipt_at": receipt_at})
 
 
 def _unfinished(

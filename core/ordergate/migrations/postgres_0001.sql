@@ -50,6 +50,8 @@ CREATE TABLE journal (
 );
 
 CREATE UNIQUE INDEX journal_key ON journal (account, key) WHERE key IS NOT NULL;
+-- A call whose answer was lost and which was made again may still be done by the server, after the second one.
+CREATE UNIQUE INDEX journal_token ON journal (account, token) WHERE key IS NULL;
 CREATE INDEX journal_at ON journal (at);
 
 -- What decisions were made on, stored once per content and named by its hash.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from ordergate.next_state import following, reservation_of
 from ordergate.records import canonical, digest
 from ordergate.sqlite_check import ENTRIES, first_flaw
 from ordergate.sqlite_schema import SCHEMA, create, schema_of
+from ordergate.turns import Turns
 
 __all__ = ["SqliteLedger"]
 
@@ -96,7 +96,6 @@ class _Row:
     judged_on: AccountState | None
     seq: int | None = None
     error: OrdergateError | None = None
-    done: bool = False
 
     def answer(self) -> int | None:
         if self.error is not None:
@@ -117,7 +116,7 @@ class SqliteLedger:
         self.path, self._clock = path, clock
         self._lock, self._reader_lock = threading.Lock(), threading.Lock()
         self._reader: sqlite3.Connection | None = None
-        self._waiting: deque[_Row] = deque()
+        self._turns = Turns(self._write_all)
         self._last: dict[str, _Last] = {}
         self._changes = -1
         self._unkept: dict[tuple[str, str], str] = {}
@@ -160,10 +159,7 @@ class SqliteLedger:
         row = _Row(account, kind, float(at), key, canonical(body), judged_on)
         link("", account, 0, kind, row.at, key, "")  # a text that has no UTF-8 form fails here, not among others' rows
         self._check_file(self.mark)
-        self._waiting.append(row)
-        with self._lock:
-            if not row.done:  # else the thread that held the lock has written this row with its own
-                self._write_waiting()
+        self._turns.do(row)
         return row.answer()
 
     def keep(self, account: str, body: str) -> str:
@@ -173,19 +169,18 @@ class SqliteLedger:
             self._unkept[account, name] = body
         return name
 
-    def _write_waiting(self) -> None:
-        """Write the rows that wait, the caller's among them, and leave with each what became of it."""
-        rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
+    def _write_all(self, rows: Sequence[_Row]) -> None:
+        """Write them in one commit and leave with each what became of it."""
         failed: OrdergateError | None = LedgerError(f"the commit to {self.path} was interrupted; look the order up")
         try:
-            self._guarded(lambda: self._write(rows))
+            with self._lock:
+                self._guarded(lambda: self._write(rows))
             failed = None
         except LedgerError as error:
             failed = error
         finally:
             for row in rows:
                 row.error = failed or row.error
-                row.done = True
 
     def _write(self, rows: Sequence[_Row]) -> None:
         """One commit: a lone row is one statement, and that is its transaction."""

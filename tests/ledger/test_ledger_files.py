@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import ordergate_paper as paper
-from ordergate import InputError, LedgerBusy, LedgerDamaged, LedgerError, LedgerVersion
+from ordergate import InputError, LedgerBusy, LedgerDamaged, LedgerError, LedgerVersion, sqlite_schema
 from ordergate import sqlite_ledger as store
 from ordergate.clock import SystemClock
 from ordergate.ledger import open_ledger
@@ -309,7 +309,7 @@ def test_h09_migration_killed_before_the_log_was_turned_on(path: Path) -> None:
 
 def test_two_processes_that_create_the_same_ledger_both_get_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One looks, the other creates it, and only then does the first go on to create it."""
-    create = store.create
+    create = sqlite_schema.create
 
     def late(*arguments: Any) -> None:
         monkeypatch.setattr(store, "create", create)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,9 +21,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from ordergate.clock import SystemClock
 from ordergate.journal import link
 from ordergate.ledger import EVERY_ACCOUNT, AccountState, AlreadyRecorded, Ledger
 from ordergate.records import canonical
+from ordergate.sqlite_ledger import SqliteLedger
 
 NAMES = ("main", "other")
 FINAL = ("filled", "cancelled", "expired", "rejected")
@@ -214,5 +219,43 @@ def test_random_appends_fold_to_what_a_plain_model_says(
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
+
+
+class TwoProcesses(LedgerMachine):
+    """Both go on with the same accounts, and a third that knows nothing yet looks at what they say."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(lambda: SqliteLedger(path, SystemClock()))
+        self.path = path
+        self.other = self.opened()
+
+    @rule()
+    def go_on_in_the_other_process(self) -> None:
+        self.ledger, self.other = self.other, self.ledger
+
+    @invariant()
+    def what_is_remembered_is_what_is_read(self) -> None:
+        with closing(SqliteLedger(self.path, SystemClock())) as fresh:
+            for name in NAMES:
+                assert self.ledger.state(name) == fresh.state(name)
+                assert self.other.state(name) == fresh.state(name)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.other.close()
+
+
+def test_states_that_were_followed_are_those_read_anew(tmp_path: Path) -> None:
+    numbers = itertools.count()
+
+    def machine() -> TwoProcesses:
+        return TwoProcesses(tmp_path / f"ledger-{next(numbers)}.db")
+
+    run_state_machine_as_test(
+        cast("type[TwoProcesses]", machine),
+        settings=settings(
+            max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )

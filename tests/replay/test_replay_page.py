@@ -85,16 +85,11 @@ def words(picture: Path) -> list[str]:
     return ["".join(text.itertext()) for text in texts]
 
 
-def test_the_page_prints_and_shows_what_comes_out(tmp_path: Path) -> None:
+def test_the_page_prints_and_shows_what_comes_out_and_agrees_with_its_record(tmp_path: Path) -> None:
     assert replayed(tmp_path) == blocks()["text"]
     assert words(tmp_path / "replay.svg") == words(PICTURE)
-
-
-def test_the_month_of_the_page_agrees_with_its_record(tmp_path: Path) -> None:
-    replayed(tmp_path)
     with chdir(tmp_path):
         done = CliRunner().invoke(commands, ["replay", "ordergate.db", "--check"], prog_name="ordergate")
-
     assert (done.exit_code, done.output.splitlines()[0]) == (
         0,
         "90 decisions on buys, judged again under the set-up each was made with: all agree.",

@@ -32,7 +32,7 @@ THEIRS = """
 
 @pytest.fixture
 def folder(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Recorded: BTC for 60 USD and ETH for 70 bought, SOL for 45 refused, all BTC sold. `theirs.toml` is another config."""
+    """Recorded: 60 USD of BTC and 70 of ETH bought, 45 of SOL refused, BTC sold. `theirs.toml` is another config."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ORDERGATE_CONFIG", raising=False)
     executor = gate(cash="1100.00")

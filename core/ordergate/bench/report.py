@@ -107,12 +107,20 @@ def tables(report: Report) -> Iterator[str]:
     for number, title in GOALS.items():
         results = [result for result in report.results if result.goal == number]
         if results:
-            yield from _table(f"{number}. {title}", results)
+            yield f"### {number}. {title}"
+            yield ""
+            if _drawable(results):
+                yield f"![What was measured, as a share of what goal {number} allows](images/bench-{number}.svg)"
+                yield ""
+            yield from _tables_of(results)
 
 
-def _table(title: str, results: list[Result]) -> Iterator[str]:
-    yield f"### {title}"
-    yield ""
+def _drawable(results: list[Result]) -> list[Line]:
+    """Lines with something to hold against a limit."""
+    return [line for result in results for line in result.lines if line.value is not None and line.limit]
+
+
+def _tables_of(results: list[Result]) -> Iterator[str]:
     for result in results:
         yield f"{result.says}"
         yield ""
@@ -175,13 +183,7 @@ def _short(value: float) -> str:
 def write_plots(report: Report, folder: Path) -> None:
     """A picture for each goal with something to draw: what was measured, as a share of its limit."""
     for number, title in GOALS.items():
-        lines = [
-            line
-            for result in report.results
-            if result.goal == number
-            for line in result.lines
-            if line.value is not None and line.limit
-        ]
+        lines = _drawable([result for result in report.results if result.goal == number])
         if lines:
             draw(folder / f"bench-{number}.svg", [_bars(f"{number}. {title}", lines)], field="plots")
 

@@ -49,14 +49,14 @@ _OURS: Final = ("ordergate", "__main__", "sitecustomize")
 @contextmanager
 def _ways(effort: Effort) -> Iterator[Mapping[str, Way]]:
     compileall.compile_dir(str(Path(ordergate.__file__).parent), quiet=2)
-    folder = effort.disk
+    folder, times = effort.disk, 1 if effort.small else _TIMES
     (folder / "ordergate.toml").write_text(_CONFIG, encoding="utf-8")
     yield {
-        "python": partial(_started, folder, "pass"),
-        "libraries": partial(_started, folder, _LIBRARIES),
-        "import": partial(_started, folder, "import ordergate"),
-        "same": partial(_started, folder, _same_imports(folder)),
-        "check": partial(_started, folder, "from ordergate.cli import main; main()", *_CHECK),
+        "python": partial(_started, folder, times, "pass"),
+        "libraries": partial(_started, folder, times, _LIBRARIES),
+        "import": partial(_started, folder, times, "import ordergate"),
+        "same": partial(_started, folder, times, _same_imports(folder)),
+        "check": partial(_started, folder, times, "from ordergate.cli import main; main()", *_CHECK),
     }
 
 
@@ -70,10 +70,10 @@ def _same_imports(folder: Path) -> str:
     return "\n".join([*lines, scan])
 
 
-def _started(folder: Path, program: str, *words: str) -> Sample:
+def _started(folder: Path, count: int, program: str, *words: str) -> Sample:
     """The seconds that whole processes take, one after the other."""
     times = []
-    for _ in range(_TIMES):
+    for _ in range(count):
         began = CLOCK.monotonic()
         _python(folder, program, *words)
         times.append(CLOCK.monotonic() - began)

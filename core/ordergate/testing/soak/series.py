@@ -24,14 +24,11 @@ class Series:
     threads_every: int = 4
     kill_every: int = 40
     done: int = 0
-    """Intents so far."""
+    """Intents so far, and windows."""
+    windows: int = 0
     failure: Failure | None = None
     growth: str = ""
     gauge: Gauge = field(factory=Gauge)
-
-    @property
-    def windows(self) -> int:
-        return len(self.gauge.readings)
 
     def run(self, intents: int | None, heard: Callable[[Reading], None]) -> None:
         """`heard` is called after each window. Without a number of intents it goes on until something fails."""
@@ -42,7 +39,8 @@ class Series:
         window = self.window(number)
         self.failure = run_window(window)
         self.done += window.intents
-        reading = self.gauge.read(self.done)
+        self.windows += 1
+        reading = self.gauge.read(self.windows, self.done)
         self.growth = self.gauge.growth()
         return reading
 

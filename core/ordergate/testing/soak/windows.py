@@ -112,7 +112,7 @@ def run_window(window: Window) -> Failure | None:
 def _narrowed(failure: Failure) -> Failure:
     """The same failure with the fewest intents: what comes later cannot have caused it."""
     fine, broken = 0, failure.window.intents
-    best = failure
+    best = evolve(failure, step=broken)
     while broken - fine > 1:
         middle = (fine + broken) // 2
         violations = _violations(evolve(failure.window, intents=middle))

@@ -84,7 +84,8 @@ def gate(folder: Path, *, positions: int = 8, open_orders: int = 0, **settings: 
     with offered(folder):
         made = Executor.from_values(values, folder=folder)
     with made as executor:
-        wrong = [*executor.setup.problems, *executor.setup.broken.get(ACCOUNT, ())]
+        setup = executor.setup
+        wrong = [*setup.problems, *setup.refusals, *setup.broken.get(ACCOUNT, ())]
         if wrong:
             raise ValueError("; ".join(map(str, wrong)))
         yield executor

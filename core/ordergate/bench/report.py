@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 from attrs import frozen
@@ -30,6 +31,7 @@ GOALS: Final[Mapping[int, str]] = {
 _BEGIN: Final = "<!-- measured: `python -m ordergate.bench --from FILE --page PAGE` writes what follows -->"
 _END: Final = "<!-- measured: end -->"
 _MICRO: Final = 1e6
+_LABEL: Final = 52  # letters beside a bar, then a new line
 
 
 @frozen(kw_only=True)
@@ -193,7 +195,9 @@ def _bars(title: str, lines: list[Line]) -> Bars:
     shares = [_share(line) for line in lines]
     return Bars(
         title=title,
-        labels=[f"{line.says} ({_goal(line)})" for line in lines],
+        labels=[
+            fill(f"{line.says} ({_goal(line).replace(' ', chr(0xA0))})".replace("`", ""), _LABEL) for line in lines
+        ],
         series=[Series(name="measured", values=shares)],
         unit="share of what the goal allows",
         goals=[1.0 for _ in lines],

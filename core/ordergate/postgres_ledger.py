@@ -336,27 +336,22 @@ class PostgresLedger:
 
     def _prepare(self) -> str:
         """The ledger's mark; it is created where there is none, unless it was there before."""
-        while True:
-            try:
-                rows = self._all("SELECT id, schema FROM ledger", ())
-            except errors.UndefinedTable:
-                if self.mark:
-                    raise LedgerDamaged(
-                        f"{self.place} is gone from its database; put it back, or start again"
-                    ) from None
-                self._create()
-                continue
-            except errors.UndefinedColumn as error:
-                raise LedgerDamaged(
-                    f"{self.place} holds tables of another program; name a database of its own"
-                ) from error
-            if len(rows) != 1:
-                raise LedgerDamaged(f"{self.place} does not say which ledger it is; restore a backup")
-            mark, schema = rows[0]
-            if schema != _SCHEMA:
-                fix = "update ordergate" if schema > _SCHEMA else "restore a backup or start a new ledger"
-                raise LedgerVersion(f"{self.place} has schema {schema}, this ordergate writes {_SCHEMA}; {fix}")
-            return str(mark)
+        if self._all("SELECT to_regclass('ledger')", ())[0][0] is None:
+            if self.mark:
+                raise LedgerDamaged(f"{self.place} is gone from its database; put it back, or start again")
+            self._create()
+        try:
+            rows = self._all("SELECT id, schema FROM ledger", ())
+        except (errors.UndefinedTable, errors.UndefinedColumn) as error:
+            fix = "name a database of its own"
+            raise LedgerDamaged(f"{self.place} holds tables of another program; {fix}") from error
+        if len(rows) != 1:
+            raise LedgerDamaged(f"{self.place} does not say which ledger it is; restore a backup")
+        mark, schema = rows[0]
+        if schema != _SCHEMA:
+            fix = "update ordergate" if schema > _SCHEMA else "restore a backup or start a new ledger"
+            raise LedgerVersion(f"{self.place} has schema {schema}, this ordergate writes {_SCHEMA}; {fix}")
+        return str(mark)
 
     def _create(self) -> None:
         """All or nothing, and of two processes that start at once one creates."""

@@ -1,0 +1,155 @@
+"""Opening a ledger in a database: what is created, what is refused, and that no password is ever written or shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from ordergate import InputError, LedgerDamaged, LedgerError
+from ordergate.clock import SystemClock
+from ordergate.errors import LedgerVersion
+from ordergate.ledger import open_ledger
+from ordergate.postgres_ledger import PostgresLedger
+
+if TYPE_CHECKING:
+    from tests.conftest import PostgresServer
+
+Opened = Callable[..., PostgresLedger]
+
+AT = 1_800_000_000.0
+
+
+def open_url(url: str) -> None:
+    open_ledger(url, Path(), SystemClock()).close()
+
+
+def test_processes_that_create_the_same_ledger_all_get_it(
+    opened: Opened, place: str, crowd: Callable[[int, Callable[[int], Any]], list[Any]]
+) -> None:
+    marks = crowd(6, lambda _: opened(place).mark)
+    assert len(set(marks)) == 1
+    assert len(marks[0]) == 32
+
+
+def test_a_ledger_that_was_replaced_while_in_use_is_not_gone_on_with(opened: Opened, place: str) -> None:
+    ledger = opened(place)
+    with psycopg.connect(place) as other:
+        other.execute("UPDATE ledger SET id = 'another'")
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    with pytest.raises(LedgerDamaged, match="was replaced while it was in use"):
+        ledger.state("main")
+    with pytest.raises(LedgerDamaged, match="was replaced while it was in use"):
+        opened(place, same_as=ledger.mark)
+
+
+def test_a_ledger_that_vanished_does_not_come_back_empty(opened: Opened, place: str) -> None:
+    mark = opened(place).mark
+    with psycopg.connect(place) as other:
+        other.execute("DROP TABLE ledger, account, funds, lease, journal, content, orders")
+    with pytest.raises(LedgerDamaged):
+        opened(place, same_as=mark)
+
+
+def test_tables_of_another_program_are_left_alone(opened: Opened, place: str) -> None:
+    with psycopg.connect(place) as other:
+        other.execute("CREATE TABLE ledger (amount numeric)")
+    with pytest.raises(LedgerDamaged, match="tables of another program"):
+        opened(place)
+
+
+def test_tables_that_stand_in_the_way_are_named(opened: Opened, place: str) -> None:
+    with psycopg.connect(place) as other:
+        other.execute("CREATE TABLE orders (amount numeric)")
+    with pytest.raises(LedgerDamaged, match="tables of another program"):
+        opened(place)
+
+
+@pytest.mark.parametrize(("schema", "fix"), [(2, "update ordergate"), (0, "restore a backup")])
+def test_h09_a_schema_of_another_version_is_refused(opened: Opened, place: str, schema: int, fix: str) -> None:
+    opened(place).close()
+    with psycopg.connect(place) as other:
+        other.execute("UPDATE ledger SET schema = %s", (schema,))
+    with pytest.raises(LedgerVersion, match=fix):
+        opened(place)
+
+
+def test_a_database_that_counts_bytes_is_refused(opened: Opened, postgres: PostgresServer) -> None:
+    """There a hash over characters would be another one than Python's."""
+    postgres.execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0 STRATEGY file_copy")
+    with pytest.raises(LedgerError, match="has the encoding SQL_ASCII; create a database with ENCODING 'UTF8'"):
+        opened(postgres.url("bytes"))
+
+
+def test_a_role_that_may_not_create_tables_is_told_so(opened: Opened, postgres: PostgresServer) -> None:
+    postgres.execute("CREATE ROLE guest LOGIN")
+    place = postgres.new_place()
+    postgres.execute(f"GRANT USAGE ON SCHEMA {place.rpartition('%3D')[2]} TO guest")
+    with pytest.raises(LedgerError, match="permission denied"):
+        opened(place.replace("user=postgres", "user=guest"))
+
+
+def test_a_server_that_may_only_be_read_takes_nothing(opened: Opened, place: str) -> None:
+    """What is left of a primary after a fail-over: the connection is not used again."""
+    ledger = opened(place)
+    ledger.append("main", "note", {}, at=AT)
+    with psycopg.connect(place, autocommit=True) as other:
+        other.execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+        try:
+            with pytest.raises(LedgerError, match="cannot be used"):
+                opened(place)
+        finally:
+            other.execute("SET default_transaction_read_only = off")
+            other.execute("ALTER ROLE postgres RESET default_transaction_read_only")
+    assert ledger.append("main", "note", {}, at=AT) == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://gate:hunter2@localhost/db",
+        "postgresql://gate@localhost/db?password=hunter2",
+        "postgresql://gate@localhost/db?pass%77ord=hunter2",
+        "postgresql://gate@localhost/db?sslpassword=hunter2",
+    ],
+)
+def test_a_password_in_the_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(LedgerError, match=r"holds a password \(gate.ledger\): take it out") as caught:
+        open_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_url_of_nonsense_is_refused_without_showing_it() -> None:
+    with pytest.raises(LedgerError, match="is no URL of a PostgreSQL database") as caught:
+        open_url("postgresql://gate:hunter2@localhost/db?colour=red")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_another_kind_of_database_is_refused() -> None:
+    with pytest.raises(InputError, match="postgresql://USER@HOST/NAME"):
+        open_url("mysql://localhost/db")
+
+
+def test_a_missing_driver_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    for name in ("ordergate.postgres_ledger", "ordergate.postgres_connections"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(LedgerError, match=r'pip install "ordergate\[postgres\]"'):
+        open_url("postgresql://localhost/db")
+
+
+def test_nobody_listening_is_an_error_that_names_the_place(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=f"the ledger db at {tmp_path} cannot be used") as caught:
+        open_url(f"postgresql:///db?host={tmp_path}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_closed_ledger_says_so(opened: Opened, place: str) -> None:
+    ledger = opened(place)
+    ledger.close()
+    with pytest.raises(LedgerError, match="it was closed"):
+        ledger.state("main")

@@ -4,6 +4,7 @@ learnt.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Final
 
@@ -18,7 +19,7 @@ from ordergate.decision import Decision
 from ordergate.errors import LedgerError
 from ordergate.facts import Facts, FactsReader
 from ordergate.fitness import Fitness, Stop
-from ordergate.ledger import AccountState, AlreadyRecorded, Ledger, Recorded, Unfinished
+from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, Unfinished
 from ordergate.models import OrderStatus, Receipt, TradingState
 from ordergate.outcome import Outcome, replay, told
 from ordergate.records import canonical, digest
@@ -84,6 +85,7 @@ class Desk:
         self._fitness = {name: Fitness(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._snapshots: dict[tuple[str, str], Snapshot] = {}
         self._settings: dict[str, Text] = {}
+        self._at_rest: dict[str, tuple[frozenset[str | None], tuple[Unfinished, ...], float]] = {}
         self._gone: tuple[float, list[Stop]] | None = None
 
     def ledger(self) -> Ledger:
@@ -158,16 +160,15 @@ class Desk:
             clash = self._identity_clash(ledger, state, report.identity)
         if clash:
             return snapshot, state, [("identity_conflict", clash)]
-        resting = frozenset(order.client_order_id for order in report.open_orders if order.client_order_id)
-        now = self.clock.now()
-        if any(needs_look(one, resting, now) for one in state.unfinished):
-            moved = [one for one in self._settle(broker, resting) if one.status is not None]
+        listed = snapshot.valuation.listed
+        if not self._is_at_rest(state, listed):
+            moved = [one for one in self._settle(broker, listed) if one.status is not None]
             state = ledger.state(broker.account)
             if moved:
                 # What was just learnt is newer than these facts: fetch them again before judging on them.
                 self.forget(broker.account)
                 snapshot = self.facts(broker, symbol, state, None)
-        stops += self._doubts(state, symbol)
+            stops += self._doubts(state, symbol)
         if bind:
             stops += self.strangers.stops(broker, snapshot.facts)
             self.strangers.look_back_once(broker)
@@ -284,7 +285,24 @@ class Desk:
         except LedgerError:
             return
 
-    def _settle(self, broker: Broker, resting: frozenset[str]) -> tuple[Settled, ...]:
+    def _is_at_rest(self, state: AccountState, listed: frozenset[str | None]) -> bool:
+        """Whether the ledger knows all that the venue may say of every unfinished order; then none is doubtful either.
+
+        Most often they are those of the last decision and one more: only that one is looked at.
+        """
+        now, account, unfinished = self.clock.now(), state.name, state.unfinished
+        there, known, until = self._at_rest.get(account, (None, (), math.inf))
+        if there is not listed or now > until or unfinished[: len(known)] != known:
+            known, until = (), math.inf
+        for one in unfinished[len(known) :]:
+            if needs_look(one, listed, now):
+                return False
+            if one.status == SENDING:
+                until = min(until, one.send_by)
+        self._at_rest[account] = (listed, unfinished, until)
+        return True
+
+    def _settle(self, broker: Broker, resting: frozenset[str | None]) -> tuple[Settled, ...]:
         unfinished = self.ledger().unfinished(broker.account)
         return settle_all(unfinished, broker, self.clock, resting, self.take_in)
 

@@ -59,10 +59,11 @@ def from_plain(data: object, cls: type[T]) -> T:
 def canonical(value: object) -> str:
     """The one JSON text of a value: sorted keys, no blanks, ASCII only. Equal values give equal text.
 
-    Raises ValueError for numbers that are not finite and TypeError for what has no JSON form.
+    Raises ValueError for numbers that are not finite and TypeError for what has no JSON form. The keys of plain dicts
+    must be texts.
     """
-    form = to_plain(value)
-    return json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    # What JSON has a form of is written as it is; `to_plain` is asked for the rest, once for each.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=to_plain)
 
 
 def digest(text: str) -> str:

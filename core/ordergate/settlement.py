@@ -52,7 +52,7 @@ def is_doubtful(recorded: Recorded | Unfinished, now: float) -> bool:
     return recorded.status == OrderStatus.UNKNOWN
 
 
-def needs_look(one: Recorded | Unfinished, resting: Collection[str], now: float) -> bool:
+def needs_look(one: Recorded | Unfinished, resting: Collection[str | None], now: float) -> bool:
     """Whether the venue may have more to say of an unfinished order than the ledger knows: it does not while the order
     rests there, nor while another caller is just sending it. `resting`: ids on the wire of the venue's open orders.
     """
@@ -153,7 +153,7 @@ def settle_all(
     unfinished: Collection[Recorded],
     broker: Broker,
     clock: Clock,
-    resting: Collection[str],
+    resting: Collection[str | None],
     write: Callable[[Settled], None],
 ) -> tuple[Settled, ...]:
     """Settle every order that needs it. What still rests at the venue, and what another process is just sending,

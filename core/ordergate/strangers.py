@@ -32,14 +32,18 @@ class Strangers:
     def __init__(self, store: Store, alarms: Alarms, gate: Gate, clock: Clock) -> None:
         self._store, self._alarms, self._gate, self._clock = store, alarms, gate, clock
         self._left_behind: dict[str, set[str]] = {}
+        self._counted: dict[str, tuple[Facts, int]] = {}
 
     def stops(self, broker: Broker, facts: Facts) -> list[Stop]:
         """Alarms for open orders the gate never sent, each once, and the stop that the config may ask for."""
         open_orders = facts.report.open_orders if facts.report else ()
         if not open_orders:
             return []
-        seen = {order.order_id: (order.client_order_id, f"{order.side} {order.symbol}") for order in open_orders}
-        foreign = self._report(broker.account, seen, alive=True)
+        known, foreign = self._counted.get(broker.account, (None, 0))
+        if known is not facts:  # further decisions on the same facts see the same orders
+            seen = {order.order_id: (order.client_order_id, f"{order.side} {order.symbol}") for order in open_orders}
+            foreign = self._report(broker.account, seen, alive=True)
+            self._counted[broker.account] = (facts, foreign)
         if not foreign or self._gate.foreign_orders == "alarm":
             return []
         return [("foreign_orders", f"The venue shows {foreign} open order(s) that the gate never sent.")]

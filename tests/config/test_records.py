@@ -183,12 +183,14 @@ def test_a01_nonfinite_and_endless_numbers_are_not_recorded(number: str) -> None
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_a01_nonfinite_seconds_are_not_recorded(number: float) -> None:
     with pytest.raises(ValueError, match="cannot be recorded"):
+        canonical(FactsSummary(equity=None, cash=None, positions=(), tier=None, ages={"account": number}))
+    with pytest.raises(ValueError, match="not JSON compliant"):
         canonical({"ages": {"account": number}})
 
 
 def test_keys_that_are_no_text_are_not_recorded() -> None:
     with pytest.raises(TypeError, match="keys are strings"):
-        canonical({"a": {1: "x"}})
+        to_plain({"a": {1: "x"}})
 
 
 FIGURE = {"value": "5", "source": "here", "as_of": "2026-11-01"}

@@ -99,6 +99,25 @@ def test_an_order_is_explained_with_the_owner_it_had(gate: Gate) -> None:
     assert gate(rules=("dust",), tables=tables[1]).explain("a").same
 
 
+def test_a_rule_without_settings_may_have_an_owner_all_the_same(gate: Gate, install: Callable[..., Path]) -> None:
+    source = """
+        from ordergate import Verdict, hookimpl
+
+        @hookimpl
+        def validate_order(order):
+            return Verdict.approve()
+    """
+    install(entries={"plain": "fake_plain"}, modules={"fake_plain.py": source})
+    decision = gate(rules=("plain",), tables={"rules": {"plain": {"owner": "Ada"}}}).check(
+        Order.buy("BTC-USD", spend="20")
+    )
+    assert [verdict.owner for verdict in decision.verdicts if verdict.rule == "plain"] == ["Ada"]
+    with gate(rules=("plain",), tables={"rules": {"plain": {"owner": "Ada", "limit": 5}}}) as executor:
+        assert [str(problem) for problem in executor.setup.problems] == [
+            "rules.plain: the plugin has no settings. take the table out"
+        ]
+
+
 def run(folder: Path, *words: str) -> str:
     (folder / "ordergate.toml").write_text(CONFIG, "utf-8")
     result = CliRunner().invoke(commands, [*words, "--config", str(folder / "ordergate.toml")])

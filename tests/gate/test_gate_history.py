@@ -318,3 +318,26 @@ def test_the_past_of_one_account_is_not_that_of_another(gate: Gate, clock: Wall)
     assert buy(executor, account="main") == []
     assert buy(executor, account="main") == ["too_many_today"]
     assert buy(executor, account="second") == []
+
+
+def test_reservations_fold_from_the_journal_as_the_ledger_keeps_them(gate: Gate, venue: Venue, clock: Wall) -> None:
+    executor = gate(rules=("min_position",))
+    client = venue(executor)
+    executor.submit(Order.buy("BTC-USD", spend="20"))
+    executor.submit(Order.buy("BTC-USD", amount="0.002", limit="60000"))
+    paper.set_price(client, "BTC-USD", "60000", liquidity="0.0005")
+    executor.reconcile("main")
+    paper.set_fault(client, paper.Fault.NO_ANSWER_AFTER)
+    executor.submit(Order.buy("ETH-USD", spend="20"))
+    clock.moment += 1
+
+    for _ in range(3):
+        ledger = executor.desk.ledger()
+        past = Past()
+        for entry in ledger.entries("main"):
+            past.take(entry)
+        kept = {one.client_order_id: one for one in ledger.state("main").reservations}
+        assert {one.client_order_id: one for one in past.reservations()} == kept
+        assert kept
+        clock.moment += 1
+        executor.submit(Order.buy("SOL-USD", spend="20"))

@@ -14,6 +14,7 @@ kinder to the gate counts.
     I8  the journal has the venue's last word on every order
     order     a decision that was answered before another was asked for stands before it
     refusal   every refusal is explained by the state at its row
+    sender    where accounts are lent, nobody bought while another process held the account
     same id   everybody who used an id got the same answer, and another order under it got none
     starved   every caller was served, and in a storm without an end none got less than half of another's answers
 """
@@ -37,6 +38,7 @@ __all__ = ["Violation", "check"]
 _NOT_RECORDED: Final = frozenset({"ledger_busy", "ledger_unavailable"})
 """Refusals that bind no id, because the ledger could not be asked to."""
 _DOCUMENTED: Final = frozenset({"IdConflict", "InputError", "LedgerBusy", "LedgerError"})
+_CLOCKS: Final = 0.5  # seconds by which the clocks of gateway and database may differ on one machine
 _SHOWN: Final = frozenset({"open", "partly_filled", "filled", "cancelled"})
 """What the journal says only of orders that the venue has."""
 
@@ -54,6 +56,7 @@ def check(evidence: Evidence) -> tuple[Violation, ...]:
         found += _at_venue(story, taken, settled=evidence.settled)
         found += _positions_at_venue(story, taken)
         found += _answers(story, calls.get(account, []), evidence.imported)
+        found += _senders(story, calls.get(account, []), evidence)
     return tuple(found)
 
 
@@ -225,3 +228,22 @@ def _in_order(story: Story, decided: list[tuple[Call, int]]) -> Iterator[Violati
         if seq < latest[0]:
             what = f"{call.client_order_id} stands in row {seq}, before {latest[1]} in row {latest[0]}"
             yield story.broken("order", f"{what}, whose answer was there before it was asked for")
+
+
+def _senders(story: Story, calls: list[Call], evidence: Evidence) -> Iterator[Violation]:
+    """A lease runs from each buy on; it ends early only when its holder ends, and so makes no call any more."""
+    if evidence.lease is None:
+        return
+    made = {call.client_order_id: call for call in calls if call.answer is not None and not call.answer["replayed"]}
+    before: tuple[Row, int] | None = None
+    for name, row in story.rows.items():
+        if row.sent is None or row.body["is_exit"] or name not in made:
+            continue
+        call = made[name]
+        process = call.caller // evidence.threads
+        if before is not None and before[1] != process and row.at - before[0].at < evidence.lease - _CLOCKS:
+            late = [one for one in calls if one.caller // evidence.threads == before[1]]
+            if any(one.called > (call.returned or 0.0) for one in late):
+                what = f"process {process} bought {name} {row.at - before[0].at:.1f} s after process {before[1]}"
+                yield story.broken("sender", f"{what}, which held the account for {evidence.lease:g} s")
+        before = (row, process)

@@ -56,8 +56,10 @@ class Evidence:
     rules: Sequence[str] = RULES
     imported: frozenset[str] = frozenset()
     """Orders that were written beside the ledger and came home later: where they stand says nothing of when."""
-    several_gateways: bool = False
-    """The ledger lends each account to one gateway at a time."""
+    threads: int = 1
+    """Callers of each process: caller 5 of 4 threads each belongs to process 1."""
+    lease: float | None = None
+    """Seconds for which the ledger lends an account to one process; None where it lends nothing."""
 
 
 class _Later(SystemClock):
@@ -113,7 +115,8 @@ def gather(plan: Plan, folder: Path, *, again: int = 20) -> Evidence:
         owed=None if plan.served is not None else dict.fromkeys(_bound(plan), plan.intents),
         fair=plan.served is not None,
         imported=frozenset(_imported(folder)),
-        several_gateways=plan.ledger.startswith("postgres"),
+        threads=plan.threads,
+        lease=plan.lease if plan.ledger.startswith("postgres") else None,
     )
 
 

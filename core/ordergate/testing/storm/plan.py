@@ -54,6 +54,8 @@ class Plan:
     """Half-way each process goes on with a config whose cap is 1."""
     served: int | None = None
     """Go on until so many calls have been answered in all, instead of `intents` each."""
+    lease: float = 90.0
+    """Seconds for which a PostgreSQL ledger lends an account to one gateway, that is to one process."""
     send_within: float = 5.0
     venue: str = "kraken"
     deadline: float = 60.0
@@ -79,6 +81,7 @@ class Plan:
             "gate": {
                 "rules": list(RULES),
                 "ledger": self.ledger,
+                "sender_lease": Decimal(str(self.lease)),
                 "send_within": Decimal(str(self.send_within)),
                 "deadline": Decimal(str(self.deadline)),
                 "exit_facts": Decimal(str(min(self.deadline, 3.0))),

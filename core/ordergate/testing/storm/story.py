@@ -24,6 +24,7 @@ __all__ = ["Row", "Story", "Violation"]
 _CHECKS: Final = frozenset({"gate.state", "gate.facts", "gate.tier", "gate.market", "gate.funds"})
 _FINAL: Final = frozenset(status.value for status in OrderStatus if status.is_final)
 _NO_FUNDS: Final = frozenset({"EOrder:Insufficient funds", "INSUFFICIENT_FUND"})
+_HANDOVER: Final = 5.0  # seconds by which the database's clock, and a slow answer, may move the end of a lease
 
 
 @frozen
@@ -281,8 +282,11 @@ class Story:
     def _something_else_was_wrong(self, _: Mapping[str, Any], __: Entry, body: Mapping[str, Any]) -> bool:
         return any(one["approved"] is not True and one["rule"] in _CHECKS for one in body["verdicts"])
 
-    def _was_lent(self, _: Mapping[str, Any], __: Entry, ___: Mapping[str, Any]) -> bool:
-        return self._evidence.several_gateways
+    def _was_lent(self, _: Mapping[str, Any], entry: Entry, __: Mapping[str, Any]) -> bool:
+        """Somebody bought so shortly before that the account was lent to them."""
+        lease = self._evidence.lease
+        bought = [row.at for row in self.rows.values() if row.sent is not None and not row.body["is_exit"]]
+        return lease is not None and any(entry.at - at < lease + _HANDOVER for at in bought)
 
 
 def _cap(setup: Mapping[str, Any], tier: str) -> int:

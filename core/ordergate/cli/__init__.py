@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, Section]] = {
         "log": ("journal:log", "Recent orders and what became of them."),
         "explain": ("journal:explain", "A recorded decision in full, judged again."),
         "audit": ("journal:audit", "Verify the journal, keep its heads, export it."),
+        "ledger": ("ledger:ledger", "Migrate, copy, back up or verify the ledger."),
         "replay": ("replay:replay", "What another config would have decided, from the record."),
     },
     "Set-up": {

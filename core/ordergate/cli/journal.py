@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ordergate.cli.face import DONE, FAILED, Answer, Face, named_by_user, shared
 from ordergate.cli.page import Block, Cell, Line, Page, Table
 from ordergate.clock import iso
-from ordergate.errors import InputError
 
 if TYPE_CHECKING:
     from ordergate.decision import Decision
     from ordergate.executor import Explained
-    from ordergate.ledger import Ledger
 
 __all__ = ["audit", "explain", "log"]
-
-Heads = Mapping[str, tuple[int, str]]
 
 # -------------------------------------------------------------------------------------------------------------- log
 
@@ -155,37 +151,11 @@ def audit() -> None:
 @click.pass_obj
 def verify(face: Face, against: Path | None) -> int:
     """Fold the whole journal again and name the first row that does not hold. Exit code 1 when one does not."""
-    kept = None if against is None else _read_heads(against)
-    with (
-        face.executor() as executor,
-        closing(executor.desk.store.ledger_to_inspect()) as ledger,
-        face.progress("Verifying the journal") as at,
-    ):
-        broken = ledger.verify()
-        heads = ledger.heads()
-        flaw = None if broken is None else str(broken)
-        if flaw is None and kept is not None:
-            at("Comparing with the heads kept outside")
-            flaw = _against(ledger, heads, kept)
-    rows = sum(seq for seq, _ in heads.values())
-    data = {
-        "holds": flaw is None,
-        "rows": rows,
-        "accounts": len(heads),
-        "compared": kept is not None,
-        "break": flaw,
-    }
+    from ordergate.cli.verifying import read_heads, verified
 
-    def page() -> Page:
-        if flaw is not None:
-            return [Line(f"The journal does not hold: {flaw}.", "bad")]
-        lines: list[Block] = [Line(f"The journal holds: {rows} rows of {len(heads)} accounts verified.", "good")]
-        if kept is None:
-            hint = "A cut tail shows only against heads kept outside: `ordergate audit head --out FILE`."
-            lines.append(Line(hint, "dim"))
-        return lines
-
-    return face.show(Answer(data=data, page=page, code=DONE if flaw is None else FAILED))
+    kept = None if against is None else read_heads(against)
+    with face.executor() as executor, closing(executor.desk.store.ledger_to_inspect()) as ledger:
+        return face.show(verified(face, ledger, kept))
 
 
 @audit.command()
@@ -230,28 +200,3 @@ def export(face: Face, account: str | None) -> int:
             }
             sys.stdout.write(json.dumps(row, ensure_ascii=True, separators=(",", ":")) + "\n")
     return DONE
-
-
-def _read_heads(path: Path) -> dict[str, tuple[int, str]]:
-    fix = "name a file written by `ordergate audit head --out`"
-    with named_by_user("against", path):
-        if path.exists() and not path.is_file():
-            raise InputError("against", str(path), fix)
-        text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        heads: dict[str, Any] = json.loads(text)["heads"]
-        return {name: (int(one["row"]), str(one["hash"])) for name, one in heads.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError("against", str(path), fix) from error
-
-
-def _against(ledger: Ledger, heads: Heads, kept: Heads) -> str | None:
-    """What was kept outside must still stand in the journal; more may have been added since."""
-    for name, (row, hashed) in kept.items():
-        last, newest = heads.get(name, (0, ""))
-        if last < row:
-            return f"account {name}, row {last + 1}: it is missing; {row} rows were there when the heads were kept"
-        rows = {last: newest} if row == last else {entry.seq: entry.hash for entry in ledger.entries(name)}
-        if row and rows.get(row) != hashed:
-            return f"account {name}, row {row}: it is another row than when the heads were kept"
-    return None

@@ -5,16 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ordergate.cli.face import DONE, FAILED, Answer, Face, named_by_user, shared
+from ordergate.cli.face import DONE, FAILED, Answer, Face, shared
 from ordergate.errors import InputError
-
-if TYPE_CHECKING:
-    from ordergate.clock import Clock
-    from ordergate.ledger import Ledger
 
 __all__ = ["replay"]
 
@@ -56,6 +51,7 @@ def replay(
     Sends and writes nothing, and asks no venue. Exit code 1 when a rule failed, or with --check when not all agree.
     """
     from ordergate.charts import check_drawable
+    from ordergate.cli.named_ledger import opened_to_read
     from ordergate.cli.replay_page import charts_of, check_data, check_page, replay_data, replay_page
     from ordergate.clock import SystemClock
     from ordergate.config import read_config
@@ -74,7 +70,7 @@ def replay(
         check_drawable(plot)
     clock = SystemClock()
     setup = set_up(read_config(face.config_path), clock)
-    with closing(_opened(ledger, clock)) as store, face.progress("Judging again") as at:
+    with closing(opened_to_read(ledger, clock)) as store, face.progress("Judging again") as at:
         report = judge_all(store, setup, clock, chosen, check=check, listed=limit, tell=at)
     if plot is not None:
         from ordergate.charts import draw
@@ -85,22 +81,6 @@ def replay(
         return face.show(Answer(data=check_data(report), page=lambda: check_page(report), code=code))
     code = FAILED if report.failing else DONE
     return face.show(Answer(data=replay_data(report), page=lambda: replay_page(report, face.config_path), code=code))
-
-
-def _opened(ledger: str, clock: Clock) -> Ledger:
-    """The ledger of a URL or a file, for reading. A file is never made."""
-    from ordergate.ledger import open_ledger
-
-    scheme, separator, path = ledger.partition("://")
-    if separator and scheme in ("postgresql", "postgres"):
-        return open_ledger(ledger, Path.cwd(), clock, to_inspect=True)
-    if separator and scheme != "sqlite":
-        raise InputError("ledger", f"{scheme}://", "name an SQLite file, sqlite:///FILE or postgresql://USER@HOST/NAME")
-    file = Path.cwd() / (path[1:] if separator else ledger)
-    with named_by_user("ledger", file):
-        if file.stat().st_size == 0:
-            raise InputError("ledger", ledger, "it is an empty file; name a ledger that decisions were recorded in")
-    return open_ledger(f"sqlite:///{file}", Path.cwd(), clock, to_inspect=True)
 
 
 def _moment(field: str, text: str) -> float:

@@ -1,0 +1,33 @@
+"""A ledger that the user names beside the config's own: by its URL or, for SQLite, by its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ordergate.cli.face import named_by_user
+from ordergate.errors import InputError
+
+if TYPE_CHECKING:
+    from ordergate.clock import Clock
+    from ordergate.ledger import Ledger
+
+__all__ = ["opened_to_read"]
+
+
+def opened_to_read(ledger: str, clock: Clock, *, folder: Path | None = None) -> Ledger:
+    """Open it for reading, also when it is damaged; a file is never made. A relative path counts from `folder`, the
+    current one when left out. Raises InputError for what names no ledger, LedgerError when it cannot be opened.
+    """
+    from ordergate.ledger import open_ledger
+
+    scheme, separator, path = ledger.partition("://")
+    if separator and scheme in ("postgresql", "postgres"):
+        return open_ledger(ledger, Path.cwd(), clock, to_inspect=True)
+    if separator and scheme != "sqlite":
+        raise InputError("ledger", f"{scheme}://", "name an SQLite file, sqlite:///FILE or postgresql://USER@HOST/NAME")
+    file = (folder or Path.cwd()) / (path[1:] if separator else ledger)
+    with named_by_user("ledger", file):
+        if file.stat().st_size == 0:
+            raise InputError("ledger", ledger, "it is an empty file; name a ledger that decisions were recorded in")
+    return open_ledger(f"sqlite:///{file}", Path.cwd(), clock, to_inspect=True)

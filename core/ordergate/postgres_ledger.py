@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from importlib.resources import files
 from typing import Final, NoReturn, TypeVar
 
@@ -35,7 +36,7 @@ from ordergate.ledger import (
     Unfinished,
 )
 from ordergate.models import TradingState
-from ordergate.postgres_connections import PATIENCE, Connections, Lost, Row, Unreachable, one_line
+from ordergate.postgres_connections import ANSWER, PATIENCE, Connections, Lost, Row, Unreachable, one_line
 from ordergate.records import canonical, digest
 
 __all__ = ["PostgresLedger"]
@@ -47,6 +48,9 @@ _WHOLE: Final = 3600.0  # seconds for verifying everything
 _PAGE: Final = 5000
 _PAUSE: Final = (0.0005, 0.005)  # seconds between retries of what the server asked to be repeated
 _AGAIN: Final = (0.02, 0.1)  # and between attempts to reach it after an answer was lost
+_SLOW: Final = (
+    1.0  # seconds of one try: then it was silence and not a refusal; and of all tries after an answer was lost
+)
 _REST: Final = 3.0  # seconds for which a server that kept silent is not asked: an exit asks more than once
 _MOST_KEPT: Final = 10_000  # names of texts that this process knows to be stored
 
@@ -108,6 +112,10 @@ _LOST_CONTENT: Final = """
 """
 
 T = TypeVar("T")
+
+
+class _OtherTables(LedgerDamaged):
+    pass
 
 
 @define
@@ -340,11 +348,7 @@ class PostgresLedger:
             if self.mark:
                 raise LedgerDamaged(f"{self.place} is gone from its database; put it back, or start again")
             self._create()
-        try:
-            rows = self._all("SELECT id, schema FROM ledger", ())
-        except (errors.UndefinedTable, errors.UndefinedColumn) as error:
-            fix = "name a database of its own"
-            raise LedgerDamaged(f"{self.place} holds tables of another program; {fix}") from error
+        rows = self._all("SELECT id, schema FROM ledger", ())
         if len(rows) != 1:
             raise LedgerDamaged(f"{self.place} does not say which ledger it is; restore a backup")
         mark, schema = rows[0]
@@ -362,7 +366,7 @@ class PostgresLedger:
                 _run(connection, script)
                 connection.execute("INSERT INTO ledger (id, schema) VALUES (%s, %s)", (self._clock.new_id(), _SCHEMA))
 
-        with suppress(errors.DuplicateTable, AlreadyRecorded):  # the other one was faster
+        with suppress(_OtherTables, AlreadyRecorded):  # the other one was faster
             self._asked(run)
 
     def _greet(self, connection: psycopg.Connection[Row]) -> None:
@@ -429,7 +433,7 @@ class PostgresLedger:
 
         return self._asked(run)
 
-    def _all(self, query: str, values: tuple[object, ...], *, seconds: float | None = None) -> list[Row]:
+    def _all(self, query: str, values: tuple[object, ...], *, seconds: float = ANSWER) -> list[Row]:
         return self._asked(lambda connection, _: _all(connection, query, values), seconds=seconds)
 
     def _do(self, query: str, values: tuple[object, ...]) -> None:
@@ -439,7 +443,7 @@ class PostgresLedger:
         self,
         work: Callable[[psycopg.Connection[Row], int], T],
         *,
-        seconds: float | None = None,
+        seconds: float = ANSWER,
         repeat: bool = True,
     ) -> T:
         """Do the work on a connection, again where the server asks for it or its answer was lost, for a bounded time.
@@ -451,19 +455,16 @@ class PostgresLedger:
             raise LedgerError(f"{self.place} was out of reach a moment ago; try again in {_REST:g} s")
         lost = 0
         while True:
-            pause = _PAUSE
+            pause, tried = _PAUSE, self._clock.monotonic()
             try:
-                bounded = {} if seconds is None else {"seconds": seconds}
-                return self._connections.run(lambda connection: work(connection, lost), **bounded)  # noqa: B023
+                return self._connections.run(partial(_told, work, lost), seconds=seconds)
             except (Lost, Unreachable) as error:
                 lost, pause = lost + isinstance(error, Lost), _AGAIN
-                late = self._clock.monotonic() - begun
-                self._memory.kept = (
-                    set()
-                )  # what a failed server confirmed last may be gone from the one that follows it
-                if late >= 1.0:
-                    self._memory.away_until = self._clock.monotonic() + _REST
-                if not lost or not repeat or late >= 1.0:
+                now = self._clock.monotonic()
+                self._memory.kept = set()  # the server that follows a failed one may not have all that was confirmed
+                if now - tried >= _SLOW:
+                    self._memory.away_until = now + _REST
+                if not lost or not repeat or now - begun >= _SLOW:
                     raise LedgerError(f"{self.place} cannot be used: {error}") from error
             except _REPEAT as error:
                 if not repeat or self._clock.monotonic() - begun >= PATIENCE:
@@ -478,7 +479,8 @@ class PostgresLedger:
         if isinstance(error, errors.UniqueViolation):
             raise AlreadyRecorded(f"this entry stands in the journal of {self.place} already") from error
         if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.DuplicateTable):
-            raise error
+            fix = "name a database of its own in gate.ledger, or restore a backup"
+            raise _OtherTables(f"{self.place} has other tables than a ledger has; {fix}") from error
         if error.sqlstate == _SHORTER:
             raise LedgerDamaged(f"{self.place} lost rows: {error.diag.message_primary}") from error
         if isinstance(error, errors.DataCorrupted | errors.IndexCorrupted):
@@ -496,6 +498,10 @@ def _this_process(clock: Clock) -> str:
 
 
 _NAMES: Final[dict[int, str]] = {}
+
+
+def _told(work: Callable[[psycopg.Connection[Row], int], T], lost: int, connection: psycopg.Connection[Row]) -> T:
+    return work(connection, lost)
 
 
 def _run(connection: psycopg.Connection[Row], query: str, values: tuple[object, ...] = ()) -> psycopg.Cursor[Row]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Line:
     """A line to the server over TCP, on which answers can be lost and silence can fall."""
 
-    def __init__(self, target: Path, host: str = "127.0.0.1") -> None:
+    def __init__(self, target: Path, host: str) -> None:
         self._target, self._lock = target, threading.Lock()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -169,11 +169,23 @@ def opened(clock: PatientClock) -> Iterator[Callable[..., PostgresLedger]]:
 
 
 @pytest.fixture
-def line(postgres: PostgresServer) -> Iterator[Line]:
-    """A line of our own to the server; `over(line, url)` is the URL that leads over it."""
-    made = Line(postgres.socket)
-    yield made
-    made.close()
+def new_line(postgres: PostgresServer) -> Iterator[Callable[[str], Line]]:
+    """new_line("127.0.0.1") is a line of our own to the server that begins there."""
+    made: list[Line] = []
+
+    def begin(host: str) -> Line:
+        made.append(Line(postgres.socket, host))
+        return made[-1]
+
+    yield begin
+    for line in made:
+        line.close()
+
+
+@pytest.fixture
+def line(new_line: Callable[[str], Line]) -> Line:
+    """A line to the server; `over(line, url)` is the URL that leads over it."""
+    return new_line("127.0.0.1")
 
 
 @pytest.fixture
@@ -195,7 +207,7 @@ def another_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return become
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_server(postgres: PostgresServer) -> Iterator[PostgresServer]:
     """A second server, for those who kill it."""
     folder = Path(tempfile.mkdtemp(prefix="ordergate-postgres-"))

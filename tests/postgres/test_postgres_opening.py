@@ -58,15 +58,23 @@ def test_a_ledger_that_vanished_does_not_come_back_empty(opened: Opened, place: 
 def test_tables_of_another_program_are_left_alone(opened: Opened, place: str) -> None:
     with psycopg.connect(place) as other:
         other.execute("CREATE TABLE ledger (amount numeric)")
-    with pytest.raises(LedgerDamaged, match="tables of another program"):
+    with pytest.raises(LedgerDamaged, match="has other tables than a ledger has"):
         opened(place)
 
 
 def test_tables_that_stand_in_the_way_are_named(opened: Opened, place: str) -> None:
     with psycopg.connect(place) as other:
         other.execute("CREATE TABLE orders (amount numeric)")
-    with pytest.raises(LedgerDamaged, match="tables of another program"):
+    with pytest.raises(LedgerDamaged, match="has other tables than a ledger has"):
         opened(place)
+
+
+def test_tables_that_vanish_under_an_open_ledger_are_damage(opened: Opened, place: str) -> None:
+    ledger = opened(place)
+    with psycopg.connect(place) as other:
+        other.execute("DROP TABLE journal")
+    with pytest.raises(LedgerDamaged, match="has other tables than a ledger has"):
+        ledger.append("main", "note", {}, at=AT)
 
 
 @pytest.mark.parametrize(("schema", "fix"), [(2, "update ordergate"), (0, "restore a backup")])

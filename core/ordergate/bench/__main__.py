@@ -91,6 +91,8 @@ def _measured(cases: tuple[Case, ...], rounds: int, folder: Path | None, *, quic
     results: list[Result] = []
     with folders(folder) as (disk, in_memory):
         on = surroundings(disk, in_memory)
+        for name, what in on.items():
+            click.echo(f"{name:<14} {what}")
         effort = Effort(
             rounds=2 if quick else rounds,
             share=0.02 if quick else 0.1,

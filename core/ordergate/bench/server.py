@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from ordergate.bench.case import NotHere
 
-__all__ = ["server"]
+__all__ = ["server", "server_version"]
 
 _INIT: Final = "--username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync --no-instructions"
 _PATIENCE: Final = 60  # seconds
@@ -62,6 +62,15 @@ def server(beside: Path) -> Iterator[str]:
         raise NotHere(f"the PostgreSQL server could not be started: {error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def server_version() -> str:
+    """Of the server that would be started. Raises NotHere."""
+    command = [str(_programs() / "postgres"), "--version"]
+    told = subprocess.run(  # noqa: S603 - as above
+        command, check=True, capture_output=True, text=True, timeout=_PATIENCE
+    )
+    return told.stdout.strip()
 
 
 def _programs() -> Path:

@@ -14,6 +14,9 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+from ordergate.bench.case import NotHere
+from ordergate.bench.server import server_version
+
 __all__ = ["folders", "surroundings"]
 
 _LIBRARIES = ("ordergate", "attrs", "cattrs", "pluggy", "psycopg", "nautilus_trader", "vnpy_riskmanager")
@@ -32,6 +35,8 @@ def surroundings(disk: Path, memory: Path) -> Mapping[str, str]:
         "disk": _file_system(disk),
         "memory": _file_system(memory),
     }
+    with suppress(NotHere):
+        told["postgresql"] = f"{server_version()}, fsync and synchronous_commit on, over 127.0.0.1"
     for name in _LIBRARIES:
         with suppress(PackageNotFoundError):
             told[name] = version(name)

@@ -13,22 +13,23 @@ from typing import Any, Final
 from attrs import evolve
 
 from ordergate.ledger import SENDING, AccountState, Reservation, Unfinished
+from ordergate.records import canonical
 
 __all__ = ["following", "reservation_of"]
 
 _FINAL: Final = frozenset({"filled", "cancelled", "expired", "rejected"})
 
 
-def following(state: AccountState, seq: int, kind: str, at: float, body: str) -> AccountState | None:
+def following(state: AccountState, seq: int, kind: str, at: float, body: Mapping[str, Any]) -> AccountState | None:
     """The state after the account's row `seq`, its next one. None: read it."""
     try:
         match kind:
             case "decision":
-                return _decided(state, seq, json.loads(body))
+                return _decided(state, seq, body)
             case "receipt":
-                return _heard(state, seq, at, json.loads(body))
+                return _heard(state, seq, at, body)
             case "settled":
-                return _settled(state, seq, json.loads(body))
+                return _settled(state, seq, body)
             case "alarm" | "note":
                 return evolve(state, seq=seq)
     except (KeyError, TypeError, ArithmeticError):  # no row of the gate's: whoever reads the state will say so
@@ -52,9 +53,10 @@ def reservation_of(values: Mapping[str, Any], status: str, receipt_at: float | N
 
 
 def _decided(state: AccountState, seq: int, body: Mapping[str, Any]) -> AccountState:
-    sent, reserves = body["venue_order"], body["reservation"]
-    if sent is None:
+    if body["venue_order"] is None:
         return evolve(state, seq=seq)
+    # As they were recorded: a row's values may have forms that its text does not keep.
+    sent, reserves = json.loads(canonical([body["venue_order"], body["reservation"]]))
     waiting = Unfinished(
         client_order_id=body["client_order_id"],
         symbol=body["symbol"],
@@ -70,7 +72,7 @@ def _decided(state: AccountState, seq: int, body: Mapping[str, Any]) -> AccountS
 
 
 def _heard(state: AccountState, seq: int, at: float, body: Mapping[str, Any]) -> AccountState:
-    name, status = body["client_order_id"], body["status"]
+    name, status = body["client_order_id"], str(body["status"])
     version = state.version + (status == "unknown")
     unfinished, reservations = state.unfinished, state.reservations
     place = _place(unfinished, name)

@@ -92,7 +92,8 @@ class _Row:
     kind: str
     at: float
     key: str | None
-    body: str
+    body: Mapping[str, object]
+    text: str
     judged_on: AccountState | None
     seq: int | None = None
     error: OrdergateError | None = None
@@ -156,8 +157,8 @@ class SqliteLedger:
         key: str | None = None,
         judged_on: AccountState | None = None,
     ) -> int | None:
-        row = _Row(account, kind, float(at), key, canonical(body), judged_on)
-        link("", account, 0, kind, row.at, key, "")  # a text that has no UTF-8 form fails here, not among others' rows
+        row = _Row(account, kind, float(at), key, body, canonical(body), judged_on)
+        f"{account}{key}".encode()  # what has no UTF-8 form fails here, not among others' rows
         self._check_file(self.mark)
         self._turns.do(row)
         return row.answer()
@@ -230,7 +231,7 @@ class SqliteLedger:
     def _insert(self, row: _Row, last: _Last) -> bool:
         """Insert it after that very row. False, and nothing was done, when that is not the last one or it is stale."""
         account, seq = row.account, last.seq + 1
-        hashed = link(last.head, account, seq, row.kind, row.at, row.key, row.body)
+        hashed = link(last.head, account, seq, row.kind, row.at, row.key, row.text)
         values = {
             "account": account,
             "seq": last.seq,
@@ -238,7 +239,7 @@ class SqliteLedger:
             "kind": row.kind,
             "at": row.at,
             "key": row.key,
-            "body": row.body,
+            "body": row.text,
             "hash": hashed,
             "version": row.judged_on.version if row.judged_on else None,
             "settlement": row.judged_on.settlement if row.judged_on else None,

@@ -5,7 +5,6 @@ Pure. It knows the rows that orders bring, which are nearly all; after any other
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -13,7 +12,6 @@ from typing import Any, Final
 from attrs import evolve
 
 from ordergate.ledger import SENDING, AccountState, Reservation, Unfinished
-from ordergate.records import canonical
 
 __all__ = ["following", "reservation_of"]
 
@@ -53,10 +51,9 @@ def reservation_of(values: Mapping[str, Any], status: str, receipt_at: float | N
 
 
 def _decided(state: AccountState, seq: int, body: Mapping[str, Any]) -> AccountState:
-    if body["venue_order"] is None:
+    sent, reserves = body["venue_order"], body["reservation"]
+    if sent is None:
         return evolve(state, seq=seq)
-    # As they were recorded: a row's values may have forms that its text does not keep.
-    sent, reserves = json.loads(canonical([body["venue_order"], body["reservation"]]))
     waiting = Unfinished(
         client_order_id=body["client_order_id"],
         symbol=body["symbol"],
@@ -64,11 +61,14 @@ def _decided(state: AccountState, seq: int, body: Mapping[str, Any]) -> AccountS
         status=SENDING,
         send_by=sent["send_by"],
     )
-    state = evolve(state, seq=seq, unfinished=(*state.unfinished, waiting))
-    if reserves is None:
-        return state
-    reservation = reservation_of(reserves, SENDING, None)
-    return evolve(state, version=state.version + 1, reservations=(*state.reservations, reservation))
+    reserved = () if reserves is None else (reservation_of(reserves, SENDING, None),)
+    return evolve(
+        state,
+        seq=seq,
+        version=state.version + len(reserved),
+        unfinished=(*state.unfinished, waiting),
+        reservations=(*state.reservations, *reserved),
+    )
 
 
 def _heard(state: AccountState, seq: int, at: float, body: Mapping[str, Any]) -> AccountState:

@@ -65,6 +65,8 @@ def _positions(effort: Effort) -> Iterator[Mapping[str, Way]]:
             for held in (1, _number(effort, _MANY))
         )
         share = effort.share
+        for executor in (one, many):
+            executor.submit(buy(name="first"))  # binds the account to its funds
         yield {
             "judge, one": partial(_judged, one, share),
             "judge, many": partial(_judged, many, share),
@@ -129,8 +131,8 @@ def _accounts(effort: Effort) -> Iterator[Mapping[str, Way]]:
         _name_accounts(_folder(effort, "many-accounts") / "ledger.db", accounts)
         first, second = stack.enter_context(gate(alone, **_KEPT)), stack.enter_context(gate(crowded, **_KEPT))
         body, names = decision_body(first), map("order-{}".format, count())
-        first.check(buy())
-        second.check(buy())  # makes the ledger
+        for executor in (first, second):
+            executor.submit(buy(name="first"))  # makes the ledger and binds the account to its funds
         _name_accounts(crowded / "ordergate.db", strangers)
         yield {
             "reserve, one": partial(gathered, _anywhere(one, body, names, 1), share),
@@ -195,7 +197,9 @@ def _memory(effort: Effort) -> Iterator[Mapping[str, Way]]:
     with gate(_folder(effort, "memory"), **_KEPT) as executor:
         names = map("order-{}".format, count())
         buys = _GROWTH // 10 if effort.small else _GROWTH
-        _growth(executor, names, 5 * buys)  # fills what is filled once
+        _growth(executor, names, buys)  # opens and fills what is filled once
+        for number in range(_number(effort, _MANY)):  # what a ledger keeps in mind of texts has a bound: up to it
+            executor.desk.ledger().keep(ACCOUNT, f'"text {number}"')
         yield {"buys": partial(_growth, executor, names, buys)}
 
 

@@ -8,6 +8,7 @@ from itertools import chain
 from attrs import field, frozen
 
 from ordergate import History, OrderStatus, PastOrder, Purchase, Verdict, hookimpl
+from ordergate.amounts import plain
 from ordergate_rules.bounds import SECONDS
 from ordergate_rules.lately import buys_after
 
@@ -43,7 +44,7 @@ def validate_order(order: Purchase, history: History, settings: Settings) -> Ver
         known = "of unknown outcome" if past.status is OrderStatus.UNKNOWN else past.status.replace("_", " ")
         return Verdict.refuse(
             "duplicate",
-            f"Order {past.client_order_id} of {ago} s ago, {known}, has the same market, side and limit; a repeat is "
+            f"Order {past.client_order_id} of {plain(ago)} s ago, {known}, has the same market, side and limit; a repeat is "
             f"allowed after {settings.seconds} s.",
             observed=ago,
             limit=Decimal(settings.seconds),

@@ -636,3 +636,93 @@ def test_an_empty_past_stops_nobody(module: ModuleType) -> None:
 def test_its_settings_can_be_recorded_and_read_back(module: ModuleType) -> None:
     records = import_module("ordergate.records")
     assert records.from_plain(records.to_plain(SET[module]), module.Settings) == SET[module]
+
+
+def test_of_several_limits_of_a_day_the_one_that_is_over_is_named() -> None:
+    noon = at("2026-11-22T12:00")
+    lost = sent(noon, side=SELL, realised="-50")
+    verdict = daily(noon, sent(noon, "80"), lost, orders=5, spend="1000", loss="49")
+    assert verdict.code == "over_daily_loss"
+    both = daily(noon, sent(noon, "80"), lost, orders=1, spend="50", loss="60")
+    assert both.code == "too_many_today"
+    assert daily(noon, sent(noon, "80"), lost, orders=5, spend="1000", loss="50") == Verdict.approve(
+        observed=Decimal(2), limit=Decimal(5)
+    )
+
+
+def test_the_largest_settings_are_taken() -> None:
+    assert bound(cooldown, {"loss": "0.01", "minutes": 44_640}) == []
+    assert bound(order_rate, {"orders": 1_000_000, "seconds": 2_678_400}) == []
+    assert bound(max_notional, {"usd": "1000000000000", "symbols": {"BTC-USD": "1000000000000"}}) == []
+    assert bound(drawdown, {"fall": "1", "days": 366}) == []
+    assert bound(budget, {"principals": {"x": "0.01"}, "days": 31}) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "facts", "message"),
+    [
+        (
+            price_collar,
+            {"order": testing.purchase(limit="110"), "market": testing.market(bid="100")},
+            "Its price of 110.00 USD is over 105.00, which is 5 % from the middle price.",
+        ),
+        (
+            price_collar,
+            {"market": testing.market(bid="95", ask="105")},
+            "Bid and ask of BTC-USD are 10.00 USD apart, over 2.00, which is 2 % of the middle price.",
+        ),
+        (
+            order_rate,
+            {"history": testing.history(*(testing.past_order(ago=ago) for ago in range(4)))},
+            "It would be buy number 5 within 60 s, over the 4 allowed.",
+        ),
+        (
+            duplicate_order,
+            {"history": testing.history(testing.past_order(ago=7, status=OrderStatus.UNKNOWN, name="a"))},
+            "Order a of 7 s ago, of unknown outcome, has the same market, side and limit; a repeat is allowed after 60 s.",
+        ),
+        (
+            duplicate_order,
+            {"history": testing.history(testing.past_order(ago=7, status=OrderStatus.PARTLY_FILLED, name="a"))},
+            "Order a of 7 s ago, partly filled, has the same market, side and limit; a repeat is allowed after 60 s.",
+        ),
+        (
+            cooldown,
+            {"history": testing.history(testing.past_order(side=SELL, realised="-61.5"))},
+            "Sells have lost 61.50 USD in the last 30 minutes; buys wait from a loss of 60.00 USD on.",
+        ),
+        (
+            cooldown,
+            {
+                "history": testing.history(testing.past_order(side=SELL, realised="-61.5")),
+                "settings": cooldown.Settings(loss=Decimal(60), minutes=30, scope="market"),
+            },
+            "Sells in BTC-USD have lost 61.50 USD in the last 30 minutes; buys wait from a loss of 60.00 USD on.",
+        ),
+        (
+            drawdown,
+            {"account": testing.account("70"), "history": testing.history(peaks={"2026-11-20": "100"})},
+            "The equity of 70.00 USD is under 80.00 USD, 20 % below the peak of 100.00 USD since 2026-10-24.",
+        ),
+        (
+            max_open_orders,
+            {"account": testing.account(open_orders=3)},
+            "It would be open order number 4, over the 3 allowed.",
+        ),
+        (budget, {}, "It does not say who asks; budgets are for bot."),
+        (budget, {"order": testing.purchase(principal="x")}, "x has no budget; budgets are for bot."),
+        (
+            budget,
+            {"order": testing.purchase("501", principal="bot")},
+            "bot would have spent 501.00 USD in 1 x 24 hours, over its budget of 500.00 USD.",
+        ),
+        (
+            daily_limits,
+            {"order": testing.purchase("1001")},
+            "1001.00 USD would be spent today, over the 1000.00 USD allowed.",
+        ),
+        (symbol_list, {"order": testing.purchase(symbol="ETH-USD")}, "ETH-USD is not among what is allowed: BTC-*."),
+    ],
+)
+def test_what_people_read(module: ModuleType, facts: dict[str, Any], message: str) -> None:
+    assert judge(module, **facts).message == message

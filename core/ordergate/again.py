@@ -19,7 +19,7 @@ from ordergate.decision import FactsSummary
 from ordergate.facts import Facts
 from ordergate.fitness import Stop
 from ordergate.journal import Entry
-from ordergate.judge import Inputs, Judgement, judge
+from ordergate.judge import Inputs, judge
 from ordergate.ledger import Ledger, Recorded
 from ordergate.models import BrokerProfile, History, Tier, Verdict
 from ordergate.order import Order
@@ -29,7 +29,7 @@ from ordergate.records import from_plain
 from ordergate.settings import Gate
 from ordergate.valuation import Valuation, value
 
-__all__ = ["Terms", "judge_again", "judge_body", "past_at", "recorded_profile", "recorded_terms"]
+__all__ = ["Terms", "inputs_of", "judge_again", "past_at", "recorded_profile", "recorded_terms"]
 
 _SNAPSHOTS: Final = 64  # that are kept valued: those of the markets which are traded in turn
 
@@ -61,15 +61,16 @@ def judge_again(
     if on is None:  # an exit: no rule was asked, so there is nothing to ask again
         return tuple(from_plain(one, Verdict) for one in body["verdicts"]), None
     made = json.loads(ledger.kept(recorded.account, body["setup"]))
-    terms = recorded_terms(made, rules, budget, clock)
+    terms = recorded_terms(made, rules, lambda active: Panel(active, budget, clock))
     stops = [(code, sentence) for code, sentence in on["stops"]]
     past = past_at(ledger, recorded.account, on["seq"])
     order = from_plain(body["order"], Order)
-    judgement = judge_body(body, order, recorded, terms, partial(ledger.kept, recorded.account), past, stops)
+    inputs = inputs_of(body, order, recorded, terms, partial(ledger.kept, recorded.account), past, stops)
+    judgement = judge(inputs, terms.panel, find_smallest=False)
     return (*judgement.verdicts, *_missing(made["rules"], judgement.verdicts)), judgement.summary
 
 
-def judge_body(
+def inputs_of(
     body: Mapping[str, Any],
     order: Order,
     row: Recorded | Entry,
@@ -77,14 +78,14 @@ def judge_body(
     read: Callable[[str], str],
     past: Past,
     stops: Sequence[Stop],
-) -> Judgement:
-    """Judge the decision of a journal's row under these terms, on its recorded facts and the past it was judged on.
+) -> Inputs:
+    """What the decision of a journal's row was judged on, under these terms: its recorded facts and the past of then.
 
-    `read` gives the text that was kept under a name. Raises LedgerDamaged for facts that cannot be read, InputError for
-    an order that these terms do not even let be judged. Run inside `amounts.exact()`.
+    `read` gives the text that was kept under a name. Raises LedgerDamaged for facts that cannot be read. Run inside
+    `amounts.exact()`.
     """
     on = body["judged_on"]
-    inputs = Inputs(
+    return Inputs(
         account=row.account,
         order=order,
         gate=terms.gate,
@@ -98,7 +99,6 @@ def judge_body(
         # Where no rule then looked back, nobody wrote down the moment: that of the row is the nearest.
         history=past.history(on["now"] or row.at) if terms.panel.wants_history else History(),
     )
-    return judge(inputs, terms.panel, find_smallest=False)
 
 
 def past_at(ledger: Ledger, account: str, seq: int) -> Past:
@@ -114,10 +114,12 @@ def past_at(ledger: Ledger, account: str, seq: int) -> Past:
 # ------------------------------------------------------------------------------------------ the set-up it was made with
 
 
-def recorded_terms(made: Mapping[str, Any], rules: Sequence[ActiveRule], budget: float, clock: Clock) -> Terms:
-    """The recorded set-up `made`, with the code of those of its rules that are among `rules`."""
+def recorded_terms(
+    made: Mapping[str, Any], rules: Sequence[ActiveRule], panel: Callable[[Sequence[ActiveRule]], Panel]
+) -> Terms:
+    """The recorded set-up `made`, with the code of those of its rules that are among `rules`, asked by a `panel`."""
     tiers = [from_plain(tier, Tier) for tier in made["tiers"]]
-    return Terms(_gate(made), tiers, recorded_profile(made), Panel(_rules(made["rules"], rules), budget, clock))
+    return Terms(_gate(made), tiers, recorded_profile(made), panel(_rules(made["rules"], rules)))
 
 
 def recorded_profile(made: Mapping[str, Any]) -> BrokerProfile:

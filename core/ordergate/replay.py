@@ -10,34 +10,37 @@ from __future__ import annotations
 import json
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
-from attrs import Factory, define, evolve, frozen
+from attrs import evolve, frozen
 
-from ordergate.again import Terms, judge_body, past_at, recorded_profile, recorded_terms
-from ordergate.amounts import ZERO, exact
+from ordergate.again import Terms, inputs_of, past_at, recorded_profile, recorded_terms
+from ordergate.amounts import exact
+from ordergate.calls import Failed, Overran, within
 from ordergate.clock import Clock, iso
 from ordergate.errors import ConfigError, InputError, LedgerDamaged, PluginError, Problem
 from ordergate.journal import Entry, link
-from ordergate.judge import Judgement
+from ordergate.judge import Inputs, Judgement, judge
 from ordergate.ledger import EVERY_ACCOUNT, Ledger
 from ordergate.models import Purchase, Side, Verdict
 from ordergate.order import Order
-from ordergate.panel import ActiveRule, Panel
+from ordergate.panel import ActiveRule, Asked, Panel
 from ordergate.past import Past
 from ordergate.records import from_plain, to_plain
+from ordergate.replay_report import Change, Report, RuleTally, Skipped, Tally, Worth
 from ordergate.setup import Setup
 from ordergate.sizing import is_exit
 
-__all__ = ["Change", "Chosen", "Report", "RuleTally", "Skipped", "Tally", "Worth", "replay", "with_its_past"]
+__all__ = ["Chosen", "replay", "with_its_past"]
 
 _AHEAD: Final = (
     2000  # rows that are read before the first of them is folded: decisions lag behind what they were judged on
 )
-_BUDGET: Final = 30.0  # seconds for one rule: here nothing waits for it, and a busy machine is no verdict
+_TOGETHER: Final = 50  # decisions that are judged under one deadline: waking a thread costs more than judging one
+_BUDGET: Final = 30.0  # seconds for them, and for each rule: nothing waits here, and a busy machine is no verdict
 _TOLD: Final = 1000  # rows between two words of progress
 _BROKEN: Final = frozenset({"rule_failed", "bad_verdict", "rule_meddled"})
 _OF_THE_SETUP: Final = (
@@ -60,103 +63,6 @@ class Chosen:
     symbol: str | None = None
     since: float = float("-inf")
     until: float = float("inf")
-
-
-@frozen(kw_only=True)
-class Worth:
-    """What orders come to, in USD: their size, the most they can take, and how much of that is the taker fee."""
-
-    orders: int = 0
-    size: Decimal = ZERO
-    cost: Decimal = ZERO
-    fees: Decimal = ZERO
-
-    def __add__(self, other: Worth) -> Worth:
-        sums = (self.size + other.size, self.cost + other.cost, self.fees + other.fees)
-        return Worth(orders=self.orders + other.orders, size=sums[0], cost=sums[1], fees=sums[2])
-
-
-@frozen(kw_only=True)
-class Change:
-    """A decision that came out otherwise. `then` and `now` are the verdicts that refused it; of a check, all that
-    differ. `worth` is None for an order whose worth neither of the two knows.
-    """
-
-    account: str
-    client_order_id: str
-    seq: int
-    at: float
-    order: Order
-    approved_then: bool
-    approved_now: bool
-    then: tuple[Verdict, ...]
-    now: tuple[Verdict, ...]
-    worth: Worth | None
-
-    @property
-    def place(self) -> tuple[str, int]:
-        return self.account, self.seq
-
-
-@define(kw_only=True)
-class Tally:
-    """Decisions of one kind. `refused_otherwise`: refused then and now, but not by the same rules and checks."""
-
-    decisions: int = 0
-    approved_then: int = 0
-    approved_now: int = 0
-    now_refused: int = 0
-    now_approved: int = 0
-    refused_otherwise: int = 0
-    fees_not_paid: Decimal = ZERO
-
-    @property
-    def same(self) -> int:
-        return self.decisions - self.now_refused - self.now_approved
-
-
-@define(kw_only=True)
-class RuleTally:
-    """How often a rule, or a check of the gate's own, refused; `no_longer` and `newly` are those of one side only."""
-
-    then: int = 0
-    now: int = 0
-    no_longer: int = 0
-    newly: int = 0
-
-
-@define(kw_only=True)
-class Skipped:
-    """Decisions that were not judged again, all for one reason, and the id of the first of them."""
-
-    decisions: int
-    first: str
-
-
-@define(kw_only=True)
-class Report:
-    """What a replay found. `changes` has the first of them in the order (account, row); `changed` counts them all.
-
-    `failing` has, of each rule that could not judge now, how often and what it first said. `versions` are rules that
-    are installed in another version than the one that judged then. Of a check, `changed` are the decisions that do not
-    get the very verdicts they got, and `unchecked` those on buys that could not be judged again.
-    """
-
-    total: Tally = Factory(Tally)
-    not_sent: Worth = Factory(Worth)
-    newly_sent: Worth = Factory(Worth)
-    by_rule: dict[str, RuleTally] = Factory(dict)
-    by_symbol: dict[str, Tally] = Factory(dict)
-    by_day: dict[str, Tally] = Factory(dict)
-    """By ISO date in UTC."""
-    changed: int = 0
-    changes: list[Change] = Factory(list)
-    skipped: dict[str, Skipped] = Factory(dict)
-    unchecked: int = 0
-    failing: dict[str, tuple[int, str]] = Factory(dict)
-    versions: set[tuple[str, str, str]] = Factory(set)
-    absent: set[str] = Factory(set)
-    """Accounts that the other config does not have."""
 
 
 def replay(
@@ -187,6 +93,7 @@ def replay(
             for entry, body, past in with_its_past(rows, partial(past_at, ledger, name)):
                 if chosen.since <= entry.at < chosen.until and chosen.symbol in (None, body["symbol"]):
                     again.take(entry, body, past)
+            again.judge_waiting()
     return again.report
 
 
@@ -256,13 +163,32 @@ def _told(entries: Iterable[Entry], account: str, rows: int, tell: Callable[[str
 # ---------------------------------------------------------------------------------------------------------- the set-ups
 
 
+class _Docket(Panel):
+    """Asks the rules in the thread it is called in: many decisions are judged under one deadline."""
+
+    def __init__(self, rules: Sequence[ActiveRule], clock: Clock) -> None:
+        super().__init__(rules, _BUDGET, clock)
+        self._answered: list[Verdict] = []
+
+    def ask(self, values: Mapping[str, Any]) -> Asked:
+        self._answered = []
+        meddlers: set[str] = set()
+        self._ask_each(values, self.rules, self._answered, meddlers)
+        return Asked(tuple(self._answered), frozenset(meddlers))
+
+    @property
+    def asking(self) -> str:
+        """The rule that has been asked and has not answered."""
+        return self.rules[len(self._answered)].name if len(self._answered) < len(self.rules) else "rules"
+
+
 class _Other:
     """Another config's rules, tiers, gate settings and fee thresholds. What the venue is like stays as recorded."""
 
     check = False
 
     def __init__(self, setup: Setup, clock: Clock) -> None:
-        self._setup, self._panel = setup, Panel(setup.panel.rules, _BUDGET, clock)
+        self._setup, self._panel = setup, _Docket(setup.panel.rules, clock)
 
     def terms(self, account: str, made: Mapping[str, Any], report: Report) -> Terms | str:
         profile, broker = recorded_profile(made), self._setup.brokers.get(account)
@@ -294,7 +220,7 @@ class _Recorded:
             rule: ActiveRule = self._rules[one["name"]]
             if rule.version != one["version"]:
                 report.versions.add((rule.name, one["version"], rule.version))
-        return recorded_terms(made, tuple(self._rules.values()), _BUDGET, self._clock)
+        return recorded_terms(made, tuple(self._rules.values()), lambda active: _Docket(active, self._clock))
 
     def stops(self, on: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [(code, sentence) for code, sentence in on["stops"]]
@@ -303,31 +229,73 @@ class _Recorded:
 # ---------------------------------------------------------------------------------------------------------- adding up
 
 
+@frozen
+class _Case:
+    """A decision that is ready to be judged again."""
+
+    entry: Entry
+    body: Mapping[str, Any]
+    inputs: Inputs
+    panel: Panel
+
+
 class _Replay:
+    """Reads each decision back as it comes, judges some of them together, and counts."""
+
     def __init__(self, ledger: Ledger, setups: _Other | _Recorded, listed: int) -> None:
         self.report = Report()
         self._ledger, self._setups, self._listed = ledger, setups, listed
         self._terms: dict[tuple[str, str], Terms | str] = {}
+        self._waiting: list[_Case] = []
+        self._judged: list[Judgement | InputError] = []
 
     def take(self, entry: Entry, body: Mapping[str, Any], past: Past | None) -> None:
-        """Judge one decision again and count what came of it, or why it was not judged."""
+        """Take one decision in, or count why it cannot be judged again."""
         if body["is_exit"]:
             self._skip(body, "exits: no rule is asked about them", is_exit=True)
-            return
-        then = body["verdicts"]
-        if self._setups.check and any(verdict["code"] == "rule_overran" for verdict in then):
+        elif self._setups.check and any(verdict["code"] == "rule_overran" for verdict in body["verdicts"]):
             self._skip(body, "a rule did not answer in time then, which facts cannot show")
-            return
-        found = _OTHER_FORM if past is None else self._judged(entry, body, past)
-        if isinstance(found, str):
-            self._skip(body, found)
-        elif self._setups.check:
-            self._compare(entry, body, found)
         else:
-            self._count(entry, body, found)
+            case = _OTHER_FORM if past is None else self._case(entry, body, past)
+            if isinstance(case, str):
+                self._skip(body, case)
+            else:
+                self._waiting.append(case)
+                if len(self._waiting) == _TOGETHER:
+                    self.judge_waiting()
 
-    def _judged(self, entry: Entry, body: Mapping[str, Any], past: Past) -> Judgement | str:
-        """The judgement of now, or why there is none."""
+    def judge_waiting(self) -> None:
+        """Judge those that were taken in and count what comes of them. Raises PluginError for a rule that hangs."""
+        waiting, self._waiting, self._judged = self._waiting, [], []
+        if not waiting:
+            return
+        try:
+            within(_BUDGET, self._judge, waiting)
+        except Overran:
+            case = waiting[min(len(self._judged), len(waiting) - 1)]
+            raise _hangs(case.panel.asking if isinstance(case.panel, _Docket) else "rules", case) from None
+        except Failed as failed:
+            raise failed.cause from None
+        for case, judgement in zip(waiting, self._judged, strict=True):
+            for name in case.panel.overran:
+                raise _hangs(name, case)
+            if isinstance(judgement, InputError):
+                self._skip(case.body, f"these settings do not let them be judged: {judgement}")
+            elif self._setups.check:
+                self._compare(case.entry, case.body, judgement)
+            else:
+                self._count(case.entry, case.body, judgement)
+
+    def _judge(self, waiting: Sequence[_Case]) -> None:
+        for case in waiting:
+            try:
+                judgement: Judgement | InputError = judge(case.inputs, case.panel, find_smallest=False)
+            except InputError as error:
+                judgement = error
+            self._judged.append(judgement)
+
+    def _case(self, entry: Entry, body: Mapping[str, Any], past: Past) -> _Case | str:
+        """The decision as it is to be judged, or why it is not."""
         read = partial(self._ledger.kept, entry.account)
         try:
             terms = self._terms_of(entry.account, body["setup"], read)
@@ -336,17 +304,12 @@ class _Replay:
             order = from_plain(body["order"], Order)
             if is_exit(order, terms.gate.cash):
                 return "exits under this config: no rule is asked about them"
-            judgement = judge_body(body, order, entry, terms, read, past, self._setups.stops(body["judged_on"]))
-        except InputError as error:
-            return f"these settings do not let them be judged: {error}"
+            stops = self._setups.stops(body["judged_on"])
+            return _Case(entry, body, inputs_of(body, order, entry, terms, read, past, stops), terms.panel)
         except (LedgerDamaged, LookupError, TypeError, ValueError):
             for name in ("facts", "setup"):
                 read(body[name])  # raises where these are gone or were changed; what is whole was written like this
             return _OTHER_FORM
-        for name in terms.panel.overran:
-            what = f"it did not answer within {_BUDGET:g} s about order {body['client_order_id']}"
-            raise PluginError(name, "rule_overran", what, "Mend it, or take it out of gate.rules.")
-        return judgement
 
     def _terms_of(self, account: str, name: str, read: Callable[[str], str]) -> Terms | str:
         if (account, name) not in self._terms:
@@ -441,6 +404,11 @@ class _Replay:
         )
         insort(changes, change, key=lambda one: one.place)
         del changes[self._listed :]
+
+
+def _hangs(rule: str, case: _Case) -> PluginError:
+    what = f"it did not answer within {_BUDGET:g} s about order {case.body['client_order_id']}"
+    return PluginError(rule, "rule_overran", what, "Mend it, or take it out of gate.rules.")
 
 
 def _worth_then(body: Mapping[str, Any]) -> Worth:

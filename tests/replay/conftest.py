@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from ordergate import Executor
 from ordergate.amounts import exact
 from ordergate.cli import commands
-from ordergate.replay import Chosen, Report, replay
+from ordergate.replay import Chosen, replay
+from ordergate.replay_report import Report
 
 
 @frozen

@@ -232,7 +232,7 @@ def test_an_account_that_the_config_does_not_have_is_named(folder: Path, command
 
 def test_days_without_a_decision_are_drawn_and_many_days_become_months() -> None:
     from ordergate.cli.replay_page import charts_of
-    from ordergate.replay import Report, Tally
+    from ordergate.replay_report import Report, Tally
 
     def tally(fees: str) -> Tally:
         return Tally(decisions=3, approved_then=2, approved_now=1, now_refused=1, fees_not_paid=Decimal(fees))

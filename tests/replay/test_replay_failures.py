@@ -25,7 +25,8 @@ from ordergate import (
 from ordergate import replay as replay_module
 from ordergate.clock import SystemClock
 from ordergate.ledger import open_ledger
-from ordergate.replay import Chosen, Report, replay
+from ordergate.replay import Chosen, replay
+from ordergate.replay_report import Report
 
 Gate = Callable[..., Executor]
 Under = Callable[..., Report]

@@ -11,7 +11,8 @@ import pytest
 from attrs import evolve
 
 from ordergate import Executor, Order, OrderStatus
-from ordergate.replay import Chosen, Report
+from ordergate.replay import Chosen
+from ordergate.replay_report import Report
 
 Gate = Callable[..., Executor]
 Under = Callable[..., Report]

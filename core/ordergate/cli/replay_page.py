@@ -18,7 +18,7 @@ from ordergate.cli.page import Block, Cell, Line, Page, Table, Toned
 from ordergate.clock import iso
 from ordergate.models import Verdict
 from ordergate.records import to_plain
-from ordergate.replay import Change, Report, Tally, Worth
+from ordergate.replay_report import Change, Report, Tally, Worth
 
 __all__ = ["charts_of", "check_data", "check_page", "replay_data", "replay_page"]
 

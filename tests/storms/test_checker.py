@@ -322,7 +322,7 @@ def test_a_caller_who_was_left_without_answers_is_found(sound: Evidence, data: s
 
 
 def test_a_caller_who_got_less_than_half_of_another_is_found(sound: Evidence) -> None:
-    endless = evolve(sound, owed=None, fair=True)
+    endless = evolve(sound, owed=None, least_share=0.5)
     assert "starved" not in names(endless)
     few = [call for call in sound.calls if call.caller != 0 or call.number < 7]
     assert "starved" in names(evolve(endless, calls=tuple(few)))

@@ -15,8 +15,9 @@ from ordergate.broker import Broker
 from ordergate.executor import Executor
 from ordergate.ledger import Ledger
 from ordergate.models import Receipt, Side, VenueOrder, Verdict
-from ordergate.testing.soak import Failure, Gauge, Reading, Series, Window, run_window
+from ordergate.testing.soak import Failure, Gauge, Reading, Series, Window, run_window, series
 from ordergate.testing.soak.__main__ import main
+from ordergate.testing.storm import Violation
 from ordergate.testing.storm.history import History
 from ordergate_rules import position_cap
 
@@ -33,10 +34,10 @@ def alone(seed: int = 1, size: int = 40) -> Series:
     return Series(seed=seed, size=size, threads_every=0, kill_every=0)
 
 
-def failed(series: Series, intents: int = 400) -> Failure:
-    series.run(intents, quiet)
-    assert series.failure is not None, "the planted break was not found"
-    return series.failure
+def failed(soak: Series, intents: int = 400) -> Failure:
+    soak.run(intents, quiet)
+    assert soak.failure is not None, "the planted break was not found"
+    return soak.failure
 
 
 # ------------------------------------------------------------------------------------------------------ the gate holds
@@ -44,17 +45,17 @@ def failed(series: Series, intents: int = 400) -> Failure:
 
 @pytest.mark.parametrize("seed", [31, 32])
 def test_e10_soak_with_faults_by_seed_threads_and_kills(seed: int) -> None:
-    series = Series(seed=seed, size=120, threads_every=2, kill_every=5)
-    series.run(600, quiet)
-    assert series.failure is None, str(series.failure)
-    assert series.done >= 600
+    soak = Series(seed=seed, size=120, threads_every=2, kill_every=3)
+    soak.run(480, quiet)
+    assert soak.failure is None, str(soak.failure)
+    assert soak.done >= 480
 
 
 def test_e10_soak_needs_no_more_memory_files_or_threads_from_window_to_window() -> None:
-    series = alone(33)
-    series.run(600, quiet)
-    assert series.failure is None
-    assert series.growth == ""
+    soak = alone(33, size=10)
+    soak.run(220, quiet)
+    assert soak.failure is None
+    assert soak.growth == ""
 
 
 # --------------------------------------------------------------------------------------------------- breaks are found
@@ -71,10 +72,10 @@ def leaked() -> Iterator[list[int]]:
 
 def test_a_descriptor_that_is_forgotten_in_each_window_is_found(monkeypatch: Patch, leaked: list[int]) -> None:
     monkeypatch.setattr(History, "close", lambda history: leaked.append(history._file))
-    series = alone(size=20)
-    series.run(400, quiet)
-    assert "open files grow by 1.00 per window" in series.growth
-    assert series.windows <= 20, "and it stopped there"
+    soak = alone(size=3)
+    soak.run(66, quiet)
+    assert "open files grow by 1.00 per window" in soak.growth
+    assert soak.windows <= 20, "and it stopped there"
 
 
 def test_memory_that_is_kept_of_each_intent_is_found(monkeypatch: Patch) -> None:
@@ -82,13 +83,13 @@ def test_memory_that_is_kept_of_each_intent_is_found(monkeypatch: Patch) -> None
     submit = Executor.submit
 
     def hoarding(self: Executor, order: Any) -> Any:
-        kept.append(b"x" * 200_000)
+        kept.append(b"x" * 600_000)
         return submit(self, order)
 
     monkeypatch.setattr(Executor, "submit", hoarding)
-    series = alone(size=20)
-    series.run(400, quiet)
-    assert "memory grows by" in series.growth
+    soak = alone(size=3)
+    soak.run(66, quiet)
+    assert "memory grows by" in soak.growth
 
 
 def test_a_cap_that_is_ignored_is_found(monkeypatch: Patch) -> None:
@@ -206,15 +207,20 @@ def test_the_command_tells_what_it_has_done() -> None:
 
 
 def test_the_command_ends_with_1_and_says_how_to_see_a_failure_again(monkeypatch: Patch) -> None:
-    sends_sells_twice(monkeypatch)
-    done = CliRunner().invoke(main, "--seed 1 --intents 200 --window 30 --threads-every 0 --kill-every 0".split())
+    def fails(window: Window) -> Failure:
+        return Failure(window, (Violation("I1", "a0000", "the venue has more than one order of c0-4"),), 5)
+
+    monkeypatch.setattr(series, "run_window", fails)
+    done = CliRunner().invoke(main, "--seed 1 --intents 200 --window 30 --threads-every 0".split())
     assert done.exit_code == 1
-    again = next(line for line in done.stdout.splitlines() if "again: " in line).partition("testing.soak ")[2]
-    assert CliRunner().invoke(main, again.split()).exit_code == 1
+    assert "seed 1, window 0, step 5: I1: account a0000: the venue has more than one order of c0-4" in done.stdout
+    again = "again: python -m ordergate.testing.soak --seed 1 --window 30 --only 0 --threads-every 0 --kill-every 40"
+    assert again in done.stdout
+    assert CliRunner().invoke(main, again.split()[4:]).exit_code == 1
 
 
 def test_windows_follow_from_the_seed_and_their_number() -> None:
-    series = Series(seed=5, size=50)
-    assert series.window(3) == Window(seed=5, number=3, intents=50, threads=4)
-    assert series.window(39) == Window(seed=5, number=39, intents=50, kills=3)
-    assert series.window(4).plan() == Series(seed=5, size=50).window(4).plan() != series.window(5).plan()
+    soak = Series(seed=5, size=50)
+    assert soak.window(3) == Window(seed=5, number=3, intents=50, threads=4)
+    assert soak.window(39) == Window(seed=5, number=39, intents=50, kills=3)
+    assert soak.window(4).plan() == Series(seed=5, size=50).window(4).plan() != soak.window(5).plan()

@@ -37,7 +37,7 @@ def codes(result: Result) -> Counter[str]:
 
 
 def test_e01_cap_storm_of_two_gateways_each_account_with_one_sender(tmp_path: Path, postgres: PostgresServer) -> None:
-    result = storm(tmp_path, seed=41, ledger=postgres.new_place(), processes=2, threads=8, intents=8, accounts=3)
+    result = storm(tmp_path, seed=41, ledger=postgres.new_place(), processes=2, threads=6, intents=6, accounts=2)
     assert codes(result)["over_cap"] > 0, "it came to the cap"
     assert codes(result)["another_sender"] > 0, "and the other gateway was told whose the account is"
     assert result.answers["filled"] > 0

@@ -16,7 +16,7 @@ kinder to the gate counts.
     refusal   every refusal is explained by the state at its row
     sender    where accounts are lent, nobody bought while another process held the account
     same id   everybody who used an id got the same answer, and another order under it got none
-    starved   every caller was served, and in a storm without an end none got less than half of another's answers
+    starved   every caller was served, and in a storm without an end none got less than its share of the answers
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _served(evidence: Evidence) -> Iterator[Violation]:
         if got < owed:
             yield Violation("starved", EVERY_ACCOUNT, f"caller {caller} got {got} answers of {owed}")
     counts = [len(numbers) for numbers in served.values()]
-    if evidence.fair and 2 * min(counts, default=0) < max(counts, default=0):
+    if evidence.least_share is not None and min(counts, default=0) < evidence.least_share * max(counts, default=0):
         yield Violation(
             "starved", EVERY_ACCOUNT, f"one caller got {min(counts)} answers, while another got {max(counts)}"
         )

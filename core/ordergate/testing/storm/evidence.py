@@ -51,8 +51,10 @@ class Evidence:
     """Decisions that get other verdicts when they are judged again on what was recorded."""
     owed: Mapping[int, int] | None = None
     """How many answers each caller must have got; None where it went on until the storm was over."""
-    fair: bool = False
-    """Callers went on until so many answers were given in all, so each must have got its share."""
+    least_share: float | None = None
+    """Callers went on until so many answers were given in all, so the least served must have got this share of what the
+    most served got.
+    """
     rules: Sequence[str] = RULES
     imported: frozenset[str] = frozenset()
     """Orders that were written beside the ledger and came home later: where they stand says nothing of when."""
@@ -113,7 +115,7 @@ def gather(plan: Plan, folder: Path, *, again: int = 20) -> Evidence:
         damage=str(broken or ""),
         not_reproduced=tuple(_not_reproduced(plan, folder, journals.get(plan.names[0], ()), again)),
         owed=None if plan.served is not None else dict.fromkeys(_bound(plan), plan.intents),
-        fair=plan.served is not None,
+        least_share=None if plan.served is None else plan.least_share,
         imported=frozenset(_imported(folder)),
         threads=plan.threads,
         lease=plan.lease if plan.ledger.startswith("postgres") else None,

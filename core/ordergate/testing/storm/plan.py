@@ -54,6 +54,10 @@ class Plan:
     """Half-way each process goes on with a config whose cap is 1."""
     served: int | None = None
     """Go on until so many calls have been answered in all, instead of `intents` each."""
+    least_share: float = 0.5
+    """Then the least served caller must get this share of what the most served one gets. Who is given the processors is
+    for the operating system to say: where they are busy with something else, less has to do.
+    """
     lease: float = 90.0
     """Seconds for which a PostgreSQL ledger lends an account to one gateway, that is to one process."""
     send_within: float = 5.0

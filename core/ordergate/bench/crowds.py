@@ -163,6 +163,7 @@ CASES: Final = (
                 figure="rate",
                 limit=8,
                 least=True,
+                bound="each decision is written out and hashed in Python, one thread at a time.",
             ),
             Row(
                 says="64 waiting threads, beside bare INSERTs, one commit each",

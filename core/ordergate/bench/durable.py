@@ -192,8 +192,21 @@ CASES: Final = (
         says="Recording a decision on disk with full synchronisation, beside one bare INSERT of the same text.",
         ways=_ways,
         rows=(
-            Row(says="One decision recorded", of="append", against="bare", limit=1.15),
-            Row(says="State read, and a reservation made on it", of="reserve", against="bare", limit=1.15),
+            Row(
+                says="One decision recorded",
+                of="append",
+                against="bare",
+                limit=1.15,
+                bound="beside the flush of the disk the row is written out as JSON, hashed onto the one before, "
+                "and folded into two tables.",
+            ),
+            Row(
+                says="State read, and a reservation made on it",
+                of="reserve",
+                against="bare",
+                limit=1.15,
+                bound="as above, and the state is asked for first.",
+            ),
             Row(says="From words until the broker has the order", of="decided", against="bare"),
             Row(says="A whole buy, its receipt recorded", of="bought", against="bare"),
         ),
@@ -204,7 +217,15 @@ CASES: Final = (
         says="How often a decision goes to SQLite, each call of it a chance to lose the interpreter.",
         ways=_counted_ways,
         rows=(
-            Row(says="Calls until the broker has the order", of="decided", figure="calls", limit=1, unit="calls"),
+            Row(
+                says="Calls until the broker has the order",
+                of="decided",
+                figure="calls",
+                limit=1,
+                unit="calls",
+                bound="the id is looked up, the ledger asked whether others wrote, and the facts' text goes in "
+                "with the row, in one transaction.",
+            ),
             Row(says="Calls of a whole buy", of="bought", figure="calls", unit="calls"),
             Row(says="Calls of a check", of="checked", figure="calls", unit="calls"),
         ),

@@ -247,6 +247,7 @@ CASES: Final = (
                 of="reserve, many",
                 against="reserve, none",
                 limit=1.1,
+                bound="the remembered state is a tuple of reservations, which is copied when one is added.",
             ),
             Row(says="A whole check", of="check, many", against="check, none", limit=1.1),
         ),

@@ -165,7 +165,10 @@ class Ledger(Protocol):
         ...
 
     def keep(self, account: str, body: str) -> str:
-        """Store a text once and return the name, its hash, under which `kept` gives it back."""
+        """Store a text once and return the name, its hash, under which `kept` gives it back.
+
+        It is durable, at the latest, with the decision of the account that names it as its `facts` or its `setup`.
+        """
         ...
 
     def kept(self, account: str, name: str) -> str: ...

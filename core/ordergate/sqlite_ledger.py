@@ -33,18 +33,28 @@ __all__ = ["SqliteLedger"]
 _PATIENCE: Final = 2.0  # seconds of retries before a locked ledger counts as out of reach
 _PAUSE: Final = (0.0001, 0.0006)  # between retries; longer ones cost fairness, shorter ones throughput
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
+_TEXTS: Final = ("facts", "setup")  # what a decision names that is kept beside it
 _PAGE: Final = 5000  # rows read at once
 _REMEMBERED: Final = 10_000  # accounts whose last row, and texts whose name, one process keeps in mind
+_UNKEPT: Final = 1000  # texts that wait for the decision that names them; one that is judged again leaves one behind
 
 _BUSY: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 _DAMAGE: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 
-_APPEND: Final = """
-    INSERT INTO journal (account, seq, kind, at, key, body, hash)
-    SELECT name, seq + 1, :kind, :at, :key, :body, :hash
+_IF_TRUE: Final = """
     FROM account
     WHERE name = :account AND seq = :seq AND head = :head
       AND (:version IS NULL OR (version = :version AND settlement = :settlement))
+"""
+_APPEND: Final = f"""
+    INSERT INTO journal (account, seq, kind, at, key, body, hash)
+    SELECT name, seq + 1, :kind, :at, :key, :body, :hash
+    {_IF_TRUE}
+"""
+_APPEND_WITH_TEXTS: Final = f"""
+    INSERT INTO decision (account, seq, kind, at, key, body, hash, facts, setup)
+    SELECT name, seq + 1, :kind, :at, :key, :body, :hash, :facts, :setup
+    {_IF_TRUE}
 """
 _NAME_ACCOUNT: Final = "INSERT OR IGNORE INTO account (name) VALUES (?)"
 _STATE: Final = """
@@ -95,6 +105,8 @@ class _Row:
     body: Mapping[str, object]
     text: str
     judged_on: AccountState | None
+    texts: Mapping[str, str]
+    """Names of the texts that it was made on, by what they are to it."""
     seq: int | None = None
     error: OrdergateError | None = None
 
@@ -157,17 +169,18 @@ class SqliteLedger:
         key: str | None = None,
         judged_on: AccountState | None = None,
     ) -> int | None:
-        row = _Row(account, kind, float(at), key, body, canonical(body), judged_on)
+        texts = {use: str(body[use]) for use in _TEXTS if kind == "decision" and body.get(use)}
+        row = _Row(account, kind, float(at), key, body, canonical(body), judged_on, texts)
         f"{account}{key}".encode()  # what has no UTF-8 form fails here, not among others' rows
         self._check_file(self.mark)
         self._turns.do(row)
         return row.answer()
 
     def keep(self, account: str, body: str) -> str:
-        """It is written with the next row, in one commit: until then no row can name it."""
+        """It is written with the decision that names it, in one statement: nothing else can ask for it before."""
         name = digest(body)
         if (account, name) not in self._kept:
-            self._unkept[account, name] = body
+            _remember(self._unkept, (account, name), body, _UNKEPT)
         return name
 
     def _write_all(self, rows: Sequence[_Row]) -> None:
@@ -185,36 +198,33 @@ class SqliteLedger:
 
     def _write(self, rows: Sequence[_Row]) -> None:
         """One commit: a lone row is one statement, and that is its transaction."""
-        if len(rows) == 1 and not self._unkept:
-            last = self._last.get(rows[0].account)
-            if last is not None and self._insert(rows[0], last):
-                return
-        with self._transaction():
-            texts = tuple(self._unkept)
-            for account, name in texts:
-                self._connection.execute(_NAME_ACCOUNT, (account,))
-                kept = (account, name, self._unkept[account, name])
-                self._connection.execute("INSERT OR IGNORE INTO content VALUES (?, ?, ?)", kept)
-            for row in rows:
-                self._insert_somehow(row)
-        for text in texts:
-            del self._unkept[text]
-            _remember(self._kept, text, None)
+        last = self._last.get(rows[0].account) if len(rows) == 1 else None
+        if last is None or not self._insert(rows[0], last):
+            with self._transaction():
+                for row in rows:
+                    self._insert_somehow(row)
+        for row in rows:
+            for name in row.texts.values() if row.seq is not None else ():
+                self._unkept.pop((row.account, name), None)
+                _remember(self._kept, (row.account, name), None, _REMEMBERED)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
+        committed = False
         try:
             yield
             self._connection.execute("COMMIT")
+            committed = True
         finally:
-            if self._connection.in_transaction:
+            if not committed:
                 self._last.clear()  # it may hold rows that are not there after all
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     def _insert_somehow(self, row: _Row) -> None:
         """Insert it after the account's last row, whichever that is now; not at all when its judgement is stale."""
-        row.error = None
+        row.seq = row.error = None
         last = self._last.get(row.account)
         if last is not None and self._insert(row, last):
             return
@@ -232,6 +242,7 @@ class SqliteLedger:
         """Insert it after that very row. False, and nothing was done, when that is not the last one or it is stale."""
         account, seq = row.account, last.seq + 1
         hashed = link(last.head, account, seq, row.kind, row.at, row.key, row.text)
+        texts = {use: self._unkept.get((account, row.texts.get(use, ""))) for use in _TEXTS}
         values = {
             "account": account,
             "seq": last.seq,
@@ -243,18 +254,21 @@ class SqliteLedger:
             "hash": hashed,
             "version": row.judged_on.version if row.judged_on else None,
             "settlement": row.judged_on.settlement if row.judged_on else None,
+            **texts,
         }
+        before = self._connection.total_changes
         try:
-            if self._connection.execute(_APPEND, values).rowcount == 0:
-                return False
+            self._connection.execute(_APPEND_WITH_TEXTS if any(texts.values()) else _APPEND, values)
         except sqlite3.IntegrityError as error:
             row.error = self._standing(error)
             return True
+        if self._connection.total_changes == before:
+            return False
         row.seq = seq
         if row.kind == "trading" and account == EVERY_ACCOUNT:
             self._last.clear()  # it moves every account
         state = last.state and following(last.state, seq, row.kind, row.at, row.body)
-        _remember(self._last, account, _Last(seq, hashed, state))
+        _remember(self._last, account, _Last(seq, hashed, state), _REMEMBERED)
         return True
 
     def adopt(self, entries: Iterable[Entry], contents: Iterable[Content]) -> None:
@@ -320,7 +334,7 @@ class SqliteLedger:
             if last is None or last.state is None:
                 last = self._read_state(connection, account)
                 if last is not None:
-                    _remember(self._last, account, last)
+                    _remember(self._last, account, last, _REMEMBERED)
             return last and last.state
 
     def _read_state(self, connection: sqlite3.Connection, account: str) -> _Last | None:
@@ -566,11 +580,11 @@ def _place(path: Path) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
-def _remember(known: dict[K, T], name: K, value: T) -> None:
+def _remember(known: dict[K, T], name: K, value: T, most: int) -> None:
     """As the newest; beyond a bound the oldest is forgotten."""
     known.pop(name, None)
     known[name] = value
-    if len(known) > _REMEMBERED:
+    if len(known) > most:
         del known[next(iter(known))]
 
 

@@ -223,9 +223,8 @@ def test_each_row_is_linked_to_the_one_before_it(ledger: Ledger) -> None:
 def test_what_decisions_were_made_on_is_stored_once(ledger: Ledger, store: Store) -> None:
     assert ledger.keep("main", "facts") == ledger.keep("main", "facts")
     assert ledger.kept("main", ledger.keep("main", "facts")) == "facts"
-    for _ in range(2):
-        ledger.append("main", "note", {}, at=AT)
-        ledger.keep("main", "facts")
+    for name in "ab":
+        ledger.append("main", "decision", {**buy(name), "facts": ledger.keep("main", "facts")}, at=AT)
     assert ledger.kept("main", ledger.keep("main", "facts")) == "facts"
     assert store.run("UPDATE content SET hash = hash") == 1
 
@@ -404,7 +403,7 @@ def test_changed_or_lost_facts_of_a_decision_are_noticed(
     ledger: Ledger, tamper: Callable[..., None], statement: str, told: str
 ) -> None:
     name = ledger.keep("main", "facts")
-    ledger.append("main", "note", {}, at=AT)
+    ledger.append("main", "decision", {**buy("c"), "facts": name}, at=AT)
     tamper(statement)
     with pytest.raises(LedgerDamaged, match=told):
         ledger.kept("main", name)

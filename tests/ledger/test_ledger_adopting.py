@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -16,6 +17,7 @@ from ordergate import LedgerDamaged, LedgerError
 from ordergate.clock import SystemClock
 from ordergate.journal import Entry, link
 from ordergate.ledger import EVERY_ACCOUNT, Content
+from ordergate.records import digest
 from ordergate.sqlite_ledger import SqliteLedger
 
 AT = 1_800_000_000.0
@@ -96,9 +98,8 @@ def test_only_an_empty_ledger_adopts(source: SqliteLedger, opened: Callable[[str
     with pytest.raises(LedgerError, match="is not empty"):
         source.adopt([], [])
     holding_a_text = opened("kept.db")
-    holding_a_text.keep("main", "facts")
-    stale = evolve(holding_a_text.state("main"), version=9)
-    assert holding_a_text.append("main", "note", {}, at=AT, judged_on=stale) is None, "the text alone was written"
+    body = {**buy("a", holding_a_text.keep("main", "facts")), "venue_order": None, "reservation": None}
+    holding_a_text.append("main", "decision", body, at=AT)
     with pytest.raises(LedgerError, match="is not empty"):
         holding_a_text.adopt([], [])
     assert list(source.entries()) == before
@@ -166,8 +167,12 @@ def test_a_source_that_fails_half_way_leaves_the_target_empty(
 
 def test_many_contents_are_read_in_pages_without_a_gap(opened: Callable[[str], SqliteLedger]) -> None:
     ledger, target = opened("source.db"), opened("target.db")
-    names = sorted(ledger.keep("main", f"facts {number}") for number in range(1003))
-    ledger.append("main", "note", {}, at=AT)
+    with closing(sqlite3.connect(ledger.path)) as other:
+        ledger.state("main")
+        names = sorted(digest(f"facts {number}") for number in range(1003))
+        rows = [("main", digest(f"facts {number}"), f"facts {number}") for number in range(1003)]
+        other.executemany("INSERT INTO content VALUES (?, ?, ?)", rows)
+        other.commit()
     assert [one.name for one in ledger.contents()] == names
     target.adopt([], ledger.contents())
     assert [one.name for one in target.contents()] == names

@@ -139,6 +139,18 @@ BEGIN
     UPDATE account SET version = version + 1 WHERE NEW.account = '*' AND name <> '*';
 END;
 
+-- A row together with the texts that it names and that are not there yet: one statement, one commit.
+CREATE VIEW decision AS SELECT *, NULL AS facts, NULL AS setup FROM journal WHERE kind = 'decision';
+
+CREATE TRIGGER decision_brings INSTEAD OF INSERT ON decision
+BEGIN
+    INSERT OR IGNORE INTO content SELECT NEW.account, json_extract(NEW.body, '$.facts'), NEW.facts
+    WHERE NEW.facts IS NOT NULL;
+    INSERT OR IGNORE INTO content SELECT NEW.account, json_extract(NEW.body, '$.setup'), NEW.setup
+    WHERE NEW.setup IS NOT NULL;
+    INSERT INTO journal VALUES (NEW.account, NEW.seq, NEW.kind, NEW.at, NEW.key, NEW.body, NEW.hash);
+END;
+
 INSERT INTO journal SELECT account, seq, kind, at, key, body, hash FROM journal_1 ORDER BY rowid;
 DROP TABLE journal_1;
 DROP TABLE account_1;

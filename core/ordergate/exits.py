@@ -69,7 +69,8 @@ class Exits:
             broker.client(self._desk.setup.config.gate.deadline)
         warnings = self._cancel_resting(order, broker) if order.force_liquidate else self._settle_first(order, broker)
         seen = self._look(order, broker)
-        decision = self._decided(order, broker, seen, [*warnings, *self._of_other_funds(broker, seen)])
+        warnings = [*warnings, *self._of_other_funds(broker, seen), *self._beside_another(broker)]
+        decision = self._decided(order, broker, seen, warnings)
         try:
             warning = self._write(decision, broker)
         except AlreadyRecorded:
@@ -237,6 +238,16 @@ class Exits:
         if bound in (None, seen.report.identity):
             return []
         return [f"The account was bound to the funds {bound}; this sells out of {seen.report.identity}."]
+
+    def _beside_another(self, broker: Broker) -> list[str]:
+        """Nothing keeps an exit from being sent, so a person must hear when somebody else may be sending too."""
+        unfenced = "this exit goes unfenced, and another gateway may be sending for the account too"
+        try:
+            sender = self._desk.ledger().state(broker.account).sender
+        except LedgerError:
+            alone = self._desk.setup.config.gate.ledger.startswith("sqlite:")
+            return [] if alone else [f"Who may send for the account cannot be read: {unfenced}."]
+        return [f"Buys of this account are sent by {sender}: {unfenced}."] if sender else []
 
     # --------------------------------------------------------------------------------------------------- already known?
 

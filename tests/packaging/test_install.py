@@ -16,9 +16,15 @@ names = [ordergate_paper.__name__]
 for package in (ordergate, ordergate_observers, ordergate_rules):
     assert package.__file__.startswith(sys.prefix), package.__file__
     names += [module.name for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+without = []
 for name in names:
     if not name.endswith("__main__"):
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            assert error.name == "psycopg", error
+            without.append(name)
+assert without == ["ordergate.postgres_connections", "ordergate.postgres_ledger"], without  # of an extra
 print(len(names))
 """
 

@@ -21,7 +21,7 @@ from ordergate.fitness import Stop
 from ordergate.journal import Entry
 from ordergate.judge import Inputs, judge
 from ordergate.ledger import Ledger, Recorded
-from ordergate.models import BrokerProfile, History, Tier, Verdict
+from ordergate.models import BrokerProfile, History, Market, Tier, Verdict
 from ordergate.order import Order
 from ordergate.panel import ActiveRule, Panel, refusal
 from ordergate.past import Past
@@ -40,14 +40,26 @@ class Terms:
     def __init__(self, gate: Gate, tiers: Sequence[Tier], profile: BrokerProfile, panel: Panel) -> None:
         self.gate, self.tiers, self.profile, self.panel = gate, tuple(tiers), profile, panel
         self._valued: dict[str, Valuation] = {}
+        self._markets: dict[str, tuple[dict[str, Any], Market]] = {}
 
     def valued(self, name: str, read: Callable[[str], str]) -> Valuation:
         """The recorded facts of this name, valued by these terms; decisions share them. `read` gives the text."""
         if name not in self._valued:
             if len(self._valued) == _SNAPSHOTS:
                 del self._valued[next(iter(self._valued))]
-            self._valued[name] = value(from_plain(json.loads(read(name)), Facts), self.gate, self.profile)
+            self._valued[name] = value(self._facts(json.loads(read(name))), self.gate, self.profile)
         return self._valued[name]
+
+    def _facts(self, data: dict[str, Any]) -> Facts:
+        """Facts differ in balances and prices; a market's limits are most often those of the facts before."""
+        facts = from_plain({**data, "markets": []}, Facts)
+        return evolve(facts, markets=tuple(map(self._market, data["markets"])))
+
+    def _market(self, data: dict[str, Any]) -> Market:
+        known = self._markets.get(data.get("symbol", ""))
+        if known is None or known[0] != data:
+            known = self._markets[data.get("symbol", "")] = (data, from_plain(data, Market))
+        return known[1]
 
 
 def judge_again(

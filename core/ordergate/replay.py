@@ -306,7 +306,7 @@ class _Replay:
                 return "exits under this config: no rule is asked about them"
             stops = self._setups.stops(body["judged_on"])
             return _Case(entry, body, inputs_of(body, order, entry, terms, read, past, stops), terms.panel)
-        except (LedgerDamaged, LookupError, TypeError, ValueError):
+        except (LedgerDamaged, AttributeError, LookupError, TypeError, ValueError):
             for name in ("facts", "setup"):
                 read(body[name])  # raises where these are gone or were changed; what is whole was written like this
             return _OTHER_FORM

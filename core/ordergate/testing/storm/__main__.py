@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,13 +56,18 @@ def _tell(result: Result, seconds: float, *, as_json: bool) -> None:
     counts = {"calls": len(result.evidence.calls), "rows": rows, "venue_orders": orders, "seconds": round(seconds, 1)}
     if as_json:
         violations = [{"name": one.name, "account": one.account, "what": one.what} for one in result.violations]
-        click.echo(json.dumps({**counts, "answers": dict(result.answers), "violations": violations}))
+        said = {"answers": dict(result.answers), "refusals": dict(result.refusals)}
+        click.echo(json.dumps({**counts, **said, "violations": violations}))
         return
     for violation in result.violations:
         click.echo(str(violation))
-    answers = ", ".join(f"{count} {name}" for name, count in sorted(result.answers.items()))
-    click.echo(f"{counts['calls']} calls in {seconds:.1f} s, start and check included: {answers}")
+    click.echo(f"{counts['calls']} calls in {seconds:.1f} s, start and check included: {_counted(result.answers)}")
+    click.echo(f"refused by: {_counted(result.refusals) or 'nothing'}")
     click.echo(f"{rows} journal rows, {orders} venue orders, {len(result.violations)} violations")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 if __name__ == "__main__":

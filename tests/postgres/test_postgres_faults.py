@@ -116,7 +116,7 @@ def test_d07_silence_on_the_line_is_an_error_and_not_asked_again_at_once(
     ledger = opened(over(line, place))
     note(ledger)
     line.fall_silent()
-    with pytest.raises(LedgerError, match=r"no answer came within 1\.5 s"):
+    with pytest.raises(LedgerError, match="no answer came within 2 s"):
         note(ledger, "a key")
     calls = line.accepted
     for ask in (lambda: note(ledger), lambda: ledger.state("main"), lambda: opened(over(line, place))):
@@ -184,7 +184,7 @@ def test_d07_network_pulled_is_an_error_and_comes_back(
 
         assert asked("first") == 1
         in_a_namespace("link", "set", f"{name}a", "down")
-        assert "no answer came" in asked("second")
+        assert "cannot be used" in asked("second")
         in_a_namespace("link", "set", f"{name}a", "up")
         assert asked("rested third") in (2, 3)
         child.stdin.close()
@@ -197,14 +197,15 @@ def test_d07_network_pulled_is_an_error_and_comes_back(
 # --------------------------------------------------------------------------------------------------- a server that dies
 
 
-def test_d07_server_killed_and_restarted(opened: Opened, own_server: PostgresServer) -> None:
+def test_d07_server_killed_and_restarted(opened: Opened, own_server: PostgresServer, clock: PatientClock) -> None:
     ledger = opened(own_server.new_place())
     note(ledger, "before")
     own_server.kill()
     for ask in (lambda: note(ledger, "during"), lambda: ledger.state("main"), lambda: list(ledger.entries())):
-        with pytest.raises(LedgerError, match="cannot be used"):
+        with pytest.raises(LedgerError, match=r"cannot be used|was out of reach"):
             ask()
     own_server.start()
+    clock.skip(REST)
     assert note(ledger, "after") == 2
     assert ledger.state("main").seq == 2
     assert ledger.verify() is None
@@ -223,7 +224,7 @@ def test_d07_connections_ended_by_the_server_are_not_an_error(opened: Opened, pl
 
 
 def test_d07_server_killed_under_many_writers_keeps_every_row_it_confirmed(
-    opened: Opened, own_server: PostgresServer, crowd: Crowd
+    opened: Opened, own_server: PostgresServer, crowd: Crowd, clock: PatientClock
 ) -> None:
     place = own_server.new_place()
     ledger = opened(place)
@@ -242,12 +243,13 @@ def test_d07_server_killed_under_many_writers_keeps_every_row_it_confirmed(
                     confirmed.append(f"{number}:{row}")
 
     crowd(4, write)
+    clock.skip(REST)
     assert {entry.key for entry in ledger.entries()} >= set(confirmed)
     assert ledger.verify() is None
 
 
 def test_d05_older_backup_restored_under_a_running_process_is_not_decided_on(
-    opened: Opened, own_server: PostgresServer
+    opened: Opened, own_server: PostgresServer, clock: PatientClock
 ) -> None:
     place = own_server.new_place()
     ledger = opened(place)
@@ -259,6 +261,7 @@ def test_d05_older_backup_restored_under_a_running_process_is_not_decided_on(
     own_server.stop()
     own_server.restore_backup()
     own_server.start()
+    clock.skip(REST)
     for ask in (lambda: ledger.state("main"), lambda: note(ledger), lambda: opened(place).state("main")):
         with pytest.raises(LedgerDamaged, match="lost rows"):
             ask()
@@ -276,12 +279,12 @@ def test_a_row_of_which_another_process_heard_first_raises_no_false_alarm(opened
 
 def test_more_threads_than_connections_wait_for_each_other(opened: Opened, place: str, crowd: Crowd) -> None:
     ledger = opened(place)
-    crowd(24, lambda number: [note(ledger, f"{number}:{row}") for row in range(5)])
+    crowd(16, lambda number: [note(ledger, f"{number}:{row}") for row in range(3)])
     with psycopg.connect(place) as other:
         found = other.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%ledger_append%'").fetchone()
     assert found is not None
     assert found[0] <= 8 + 1
-    assert ledger.state("main").seq == 120
+    assert ledger.state("main").seq == 48
 
 
 def test_one_slow_answer_holds_nobody_else_up(opened: Opened, place: str) -> None:
@@ -319,10 +322,10 @@ def test_d07_buy_whose_answers_are_lost_is_sent_once(
 
 
 def test_d07_buys_are_refused_while_the_server_is_down_and_exits_pass_and_come_home(
-    gate: Gate, requests: Callable[[], int], own_server: PostgresServer
+    gate: Gate, requests: Callable[[], int], own_server: PostgresServer, clock: PatientClock
 ) -> None:
     place = own_server.new_place()
-    executor = gate(settings={"ledger": place}, positions={"ETH-USD": "0.1"})
+    executor = gate(settings={"ledger": place}, positions={"ETH-USD": "0.1"}, clock=clock)
     assert executor.submit(buy("first")).status is OrderStatus.FILLED
     own_server.kill()
     refused = executor.submit(buy("second"))
@@ -336,6 +339,7 @@ def test_d07_buys_are_refused_while_the_server_is_down_and_exits_pass_and_come_h
     assert any("The ledger could not record it" in warning for warning in sold.warnings)
     assert requests() == 2
     own_server.start()
+    clock.skip(REST)
     second = executor.submit(buy("second"))
     assert second.status is OrderStatus.FILLED, second.message
     found = executor.desk.ledger().find("main", "out")

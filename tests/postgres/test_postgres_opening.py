@@ -101,6 +101,24 @@ def test_a_role_that_may_not_create_tables_is_told_so(opened: Opened, postgres: 
         opened(place.replace("user=postgres", "user=guest"))
 
 
+def test_a_role_with_no_more_rights_than_the_page_names_trades_and_verifies(
+    opened: Opened, postgres: PostgresServer
+) -> None:
+    postgres.execute("CREATE ROLE trader LOGIN")
+    place = postgres.new_place()
+    schema = place.rpartition("%3D")[2]
+    opened(place).close()
+    postgres.execute(f"GRANT USAGE ON SCHEMA {schema} TO trader")
+    postgres.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO trader")
+    ledger = opened(place.replace("user=postgres", "user=trader"))
+    ledger.append("main", "bound", {"identity": "portfolio"}, at=AT)
+    ledger.append("main", "settled", {"gone": []}, at=AT)
+    ledger.append("*", "trading", {"trading": "exits_only"}, at=AT)
+    ledger.keep("main", "facts")
+    assert ledger.state("main").seq == 2
+    assert ledger.verify() is None
+
+
 def test_a_server_that_may_only_be_read_takes_nothing(opened: Opened, place: str) -> None:
     """What is left of a primary after a fail-over: the connection is not used again."""
     ledger = opened(place)

@@ -95,9 +95,15 @@ CREATE TRIGGER journal_stays BEFORE TRUNCATE ON journal FOR EACH STATEMENT EXECU
 
 -- ordergate.journal.link, to the letter. Texts have their characters counted, moments come as Python writes them.
 CREATE FUNCTION journal_link(previous text, account text, seq bigint, kind text, at text, key text, body text)
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT encode(sha256(convert_to(string_agg(length(part) || ':' || part, '' ORDER BY place), 'UTF8')), 'hex')
-    FROM unnest(ARRAY[previous, account, seq::text, kind, at, coalesce(key, ''), body]) WITH ORDINALITY AS p (part, place)
+RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT encode(sha256(convert_to(
+        length(previous) || ':' || previous
+        || length(account) || ':' || account
+        || length(seq::text) || ':' || seq::text
+        || length(kind) || ':' || kind
+        || length(at) || ':' || at
+        || length(coalesce(key, '')) || ':' || coalesce(key, '')
+        || length(body) || ':' || body, 'UTF8')), 'hex')
 $$;
 
 -- JSON may name characters that no text of this database can hold. Only for reading values out of it, they become

@@ -679,7 +679,8 @@ def test_the_largest_settings_are_taken() -> None:
         (
             duplicate_order,
             {"history": testing.history(testing.past_order(ago=7, status=OrderStatus.UNKNOWN, name="a"))},
-            "Order a of 7 s ago, of unknown outcome, has the same market, side and limit; a repeat is allowed after 60 s.",
+            "Order a of 7 s ago, of unknown outcome, has the same market, side and limit; "
+            + "a repeat is allowed after 60 s.",
         ),
         (
             duplicate_order,

@@ -44,8 +44,8 @@ def validate_order(order: Purchase, history: History, settings: Settings) -> Ver
         known = "of unknown outcome" if past.status is OrderStatus.UNKNOWN else past.status.replace("_", " ")
         return Verdict.refuse(
             "duplicate",
-            f"Order {past.client_order_id} of {plain(ago)} s ago, {known}, has the same market, side and limit; a repeat "
-            f"is allowed after {settings.seconds} s.",
+            f"Order {past.client_order_id} of {plain(ago)} s ago, {known}, has the same market, side and limit; "
+            f"a repeat is allowed after {settings.seconds} s.",
             observed=ago,
             limit=Decimal(settings.seconds),
         )

@@ -678,9 +678,8 @@ def test_the_largest_settings_are_taken() -> None:
         ),
         (
             duplicate_order,
-            {"history": testing.history(testing.past_order(ago=7, status=OrderStatus.UNKNOWN, name="a"))},
-            "Order a of 7 s ago, of unknown outcome, has the same market, side and limit; "
-            + "a repeat is allowed after 60 s.",
+            {"history": testing.history(testing.past_order(ago=7, status=OrderStatus.OPEN, name="a"))},
+            "Order a of 7 s ago, open, has the same market, side and limit; a repeat is allowed after 60 s.",
         ),
         (
             duplicate_order,
@@ -727,3 +726,8 @@ def test_the_largest_settings_are_taken() -> None:
 )
 def test_what_people_read(module: ModuleType, facts: dict[str, Any], message: str) -> None:
     assert judge(module, **facts).message == message
+
+
+def test_a_repeat_of_what_nobody_knows_the_outcome_of_says_so() -> None:
+    past = testing.history(testing.past_order(ago=7, status=OrderStatus.UNKNOWN))
+    assert "of 7 s ago, of unknown outcome, has" in judge(duplicate_order, history=past).message

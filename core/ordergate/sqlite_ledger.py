@@ -31,10 +31,13 @@ from ordergate.turns import Turns
 __all__ = ["SqliteLedger"]
 
 _PATIENCE: Final = 2.0  # seconds of retries before a locked ledger counts as out of reach
-_PAUSE: Final = (0.0001, 0.0006)  # between retries; longer ones cost fairness, shorter ones throughput
+_PAUSE: Final = (0.0001, 0.0006)  # between first retries; longer ones cost fairness, shorter ones throughput
+_HALVED: Final = 0.005  # seconds of waiting that halve the pause
+_SHORTEST: Final = 0.025  # and after which it gets no shorter
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _TEXTS: Final = ("facts", "setup")  # what a decision names that is kept beside it
 _PAGE: Final = 5000  # rows read at once
+_LOOKED_AT: Final = 1000  # rows and accounts whose end is checked when the ledger is opened
 _REMEMBERED: Final = 10_000  # accounts whose last row, and texts whose name, one process keeps in mind
 _UNKEPT: Final = 1000  # texts that wait for the decision that names them; one that is judged again leaves one behind
 
@@ -470,11 +473,18 @@ class SqliteLedger:
             )
 
     def _check_tail(self) -> None:
-        """The last row of every account must hash to what the account remembers; the whole chain is `verify`'s work."""
+        """The last row of an account must hash to what the account remembers; the whole chain is `verify`'s work.
+
+        Of a ledger with very many accounts those are looked at that were written last, and as many others.
+        """
         rows = self._connection.execute(
             """SELECT a.name, a.seq, a.head, j.hash, j.kind, j.at, j.key, j.body,
                       (SELECT p.hash FROM journal AS p WHERE p.account = a.name AND p.seq = a.seq - 1)
-               FROM account AS a LEFT JOIN journal AS j ON j.account = a.name AND j.seq = a.seq WHERE a.seq > 0"""
+               FROM account AS a LEFT JOIN journal AS j ON j.account = a.name AND j.seq = a.seq
+               WHERE a.seq > 0 AND (
+                   a.name IN (SELECT account FROM journal ORDER BY rowid DESC LIMIT :most)
+                   OR a.name IN (SELECT name FROM account LIMIT :most))""",
+            {"most": _LOOKED_AT},
         ).fetchall()
         for name, seq, head, hashed, kind, at, key, body, previous in rows:
             if hashed is None or hashed != head or link(previous or "", name, seq, kind, at, key, body) != head:
@@ -535,8 +545,11 @@ class SqliteLedger:
             yield self._reader
 
     def _guarded(self, run: Callable[[], T]) -> T:
-        """Run against the file, retrying while it is locked, and turn SQLite's errors into ours."""
-        deadline = self._clock.monotonic() + _PATIENCE
+        """Run against the file, retrying while it is locked, and turn SQLite's errors into ours.
+
+        Who has waited longer asks more often: that is all the queue there is, and it evens out who gets the lock.
+        """
+        began = self._clock.monotonic()
         while True:
             try:
                 return run()
@@ -544,11 +557,12 @@ class SqliteLedger:
                 name = getattr(error, "sqlite_errorname", "") or ""
                 if not any(name.startswith(busy) for busy in _BUSY):
                     self._raise(error, name)
-                if self._clock.monotonic() >= deadline:
+                waited = self._clock.monotonic() - began
+                if waited >= _PATIENCE:
                     raise LedgerBusy(
                         f"the ledger {self.path} stayed locked by another process for {_PATIENCE:g} s; try again"
                     ) from error
-            self._clock.sleep(self._clock.jitter(*_PAUSE))
+            self._clock.sleep(self._clock.jitter(*_PAUSE) / (1 + min(waited, _SHORTEST) / _HALVED))
 
     def _raise(self, error: sqlite3.Error, name: str) -> NoReturn:
         if name.startswith("SQLITE_CONSTRAINT"):

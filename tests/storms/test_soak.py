@@ -29,7 +29,7 @@ def quiet(reading: Reading) -> None:
     """Nobody listens to the progress."""
 
 
-def alone(seed: int = 1, size: int = 40) -> Series:
+def alone(seed: int = 1, size: int = 30) -> Series:
     """Windows of one caller in this process, so that a seed is the same run every time."""
     return Series(seed=seed, size=size, threads_every=0, kill_every=0)
 
@@ -132,7 +132,7 @@ def test_an_error_that_escapes_the_gate_is_found(monkeypatch: Patch) -> None:
         raise KeyError("oh")
 
     monkeypatch.setattr(Executor, "cancel", broken)
-    assert any("raised KeyError" in violation.what for violation in failed(alone(size=100)).violations)
+    assert any("raised KeyError" in violation.what for violation in failed(alone(size=50)).violations)
 
 
 def test_a_row_that_is_not_written_is_found(monkeypatch: Patch) -> None:

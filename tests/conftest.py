@@ -250,4 +250,4 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
         server.stop()
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # a server that was just stopped may still be tidying up

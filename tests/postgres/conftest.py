@@ -217,4 +217,4 @@ def own_server(postgres: PostgresServer) -> Iterator[PostgresServer]:
         yield server
         server.stop()
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from attrs import evolve
 
@@ -21,7 +21,7 @@ from ordergate.fitness import Stop
 from ordergate.journal import Entry
 from ordergate.judge import Inputs, judge
 from ordergate.ledger import Ledger, Recorded
-from ordergate.models import BrokerProfile, History, Market, Tier, Verdict
+from ordergate.models import BrokerProfile, History, Holding, Market, Price, Tier, Verdict
 from ordergate.order import Order
 from ordergate.panel import ActiveRule, Panel, refusal
 from ordergate.past import Past
@@ -30,6 +30,8 @@ from ordergate.settings import Gate
 from ordergate.valuation import Valuation, value
 
 __all__ = ["Terms", "inputs_of", "judge_again", "past_at", "recorded_profile", "recorded_terms"]
+
+T = TypeVar("T")
 
 _SNAPSHOTS: Final = 64  # that are kept valued: those of the markets which are traded in turn
 
@@ -40,7 +42,7 @@ class Terms:
     def __init__(self, gate: Gate, tiers: Sequence[Tier], profile: BrokerProfile, panel: Panel) -> None:
         self.gate, self.tiers, self.profile, self.panel = gate, tuple(tiers), profile, panel
         self._valued: dict[str, Valuation] = {}
-        self._markets: dict[str, tuple[dict[str, Any], Market]] = {}
+        self._known: dict[tuple[type, str | None], tuple[dict[str, Any], Any]] = {}
 
     def valued(self, name: str, read: Callable[[str], str]) -> Valuation:
         """The recorded facts of this name, valued by these terms; decisions share them. `read` gives the text."""
@@ -51,15 +53,23 @@ class Terms:
         return self._valued[name]
 
     def _facts(self, data: dict[str, Any]) -> Facts:
-        """Facts differ in balances and prices; a market's limits are most often those of the facts before."""
-        facts = from_plain({**data, "markets": []}, Facts)
-        return evolve(facts, markets=tuple(map(self._market, data["markets"])))
+        """Most balances, limits and prices are those of the facts before, and need not be read again."""
+        report: dict[str, Any] | None = data["report"]
+        rest = {**data, "markets": [], "prices": [], "report": report and {**report, "holdings": []}}
+        facts = from_plain(rest, Facts)
+        if report is not None and facts.report is not None:
+            facts = evolve(facts, report=evolve(facts.report, holdings=self._read(report["holdings"], Holding)))
+        return evolve(facts, markets=self._read(data["markets"], Market), prices=self._read(data["prices"], Price))
 
-    def _market(self, data: dict[str, Any]) -> Market:
-        known = self._markets.get(data.get("symbol", ""))
+    def _read(self, listed: list[dict[str, Any]], cls: type[T]) -> tuple[T, ...]:
+        return tuple(self._read_one(data, cls) for data in listed)
+
+    def _read_one(self, data: dict[str, Any], cls: type[T]) -> T:
+        place = cls, data.get("symbol") or data.get("currency")
+        known = self._known.get(place)
         if known is None or known[0] != data:
-            known = self._markets[data.get("symbol", "")] = (data, from_plain(data, Market))
-        return known[1]
+            known = self._known[place] = data, from_plain(data, cls)
+        return cast("T", known[1])
 
 
 def judge_again(

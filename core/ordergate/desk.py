@@ -22,7 +22,7 @@ from ordergate.fitness import Fitness, Stop
 from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, Unfinished
 from ordergate.models import OrderStatus, Receipt, TradingState
 from ordergate.outcome import Outcome, replay, told
-from ordergate.records import canonical, digest
+from ordergate.records import canonical
 from ordergate.settlement import (
     Settled,
     is_doubtful,
@@ -55,21 +55,9 @@ class Snapshot:
         return self.valuation.facts
 
     @cached_property
-    def text(self) -> Text:
-        return Text.of(self.facts)
-
-
-@frozen
-class Text:
-    """A value that many decisions are made on, as the ledger keeps it, and the name it is kept under."""
-
-    body: str
-    name: str
-
-    @classmethod
-    def of(cls, value: object) -> Text:
-        body = canonical(value)
-        return cls(body, digest(body))
+    def text(self) -> str:
+        """The facts as the ledger keeps them."""
+        return canonical(self.facts)
 
 
 class Desk:
@@ -84,7 +72,7 @@ class Desk:
         self._readers = {name: FactsReader(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._fitness = {name: Fitness(broker, gate, clock) for name, broker in setup.brokers.items()}
         self._snapshots: dict[tuple[str, str], Snapshot] = {}
-        self._settings: dict[str, Text] = {}
+        self._settings: dict[str, str] = {}
         self._at_rest: dict[str, tuple[frozenset[str | None], tuple[Unfinished, ...], float]] = {}
         self._gone: tuple[float, list[Stop]] | None = None
 
@@ -185,11 +173,9 @@ class Desk:
     def keep(self, account: str, snapshot: Snapshot) -> tuple[str, str]:
         """Keep what a decision is made on; gives the names of the facts and of the settings. Raises LedgerError."""
         if account not in self._settings:
-            self._settings[account] = Text.of(self.setup.recorded(account))
-        facts, settings = snapshot.text, self._settings[account]
-        for text in (facts, settings):
-            self.store.keep(account, text.body, text.name)
-        return facts.name, settings.name
+            self._settings[account] = canonical(self.setup.recorded(account))
+        ledger = self.ledger()
+        return ledger.keep(account, snapshot.text), ledger.keep(account, self._settings[account])
 
     # --------------------------------------------------------------------------------------------------------- sending
 

@@ -5,6 +5,7 @@ The set of rules is frozen when it is made. What is registered, patched or renam
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -15,7 +16,7 @@ from ordergate.calls import Failed, Overran, attempt, within
 from ordergate.clock import Clock
 from ordergate.models import Verdict
 from ordergate.plugins import Admitted, Hook
-from ordergate.untouched import copied, same
+from ordergate.untouched import Copy
 
 __all__ = ["ActiveRule", "Asked", "Panel", "refusal"]
 
@@ -69,6 +70,7 @@ class Panel:
         self.wants_history = "history" in self._taken
         self._budget, self._clock = budget, clock
         self._overran: set[str] = set()
+        self._kept = threading.local()
 
     @property
     def overran(self) -> frozenset[str]:
@@ -106,8 +108,8 @@ class Panel:
         def refusing(values: Mapping[str, Any]) -> frozenset[str]:
             # Another size changes the order alone; the rest is what the rules have already been seen to leave alone.
             if not given:
-                given.update(self._copies(values))
-            given["order"] = copied(values["order"])
+                given.update({name: copy.value for name, copy in self._copies(values).items()})
+            given["order"] = Copy(values["order"]).value
             return frozenset(rule.name for rule in self.rules if self._refuses(rule, given, watch))
 
         try:
@@ -125,7 +127,8 @@ class Panel:
         answered: list[Verdict],
         meddlers: set[str],
     ) -> None:
-        given = self._copies(values)
+        copies = self._copies(values)
+        given = {name: copy.value for name, copy in copies.items()}
         monotonic = self._clock.monotonic
         begun = monotonic()
         for rule in rules:
@@ -136,15 +139,24 @@ class Panel:
                 verdict = self._too_slow(rule)
             begun = now
             # Only what it was handed can it have changed; the others shall not judge that.
-            if not all(same(given[name], values[name]) for name in rule.validate.arguments if name in values):
+            if not all(copies[name].is_untouched() for name in rule.validate.arguments if name in copies):
                 meddlers.add(rule.name)
                 message = "It changed what it was given to judge; that is a refusal."
                 verdict = _refused(rule, "rule_meddled", message)
-                given = self._copies(values)
+                copies = self._copies(values)
+                given = {name: copy.value for name, copy in copies.items()}
             answered.append(verdict)
 
-    def _copies(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: copied(values[name]) for name in self._taken}
+    def _copies(self, values: Mapping[str, Any]) -> dict[str, Copy]:
+        """Copies of what the rules take. This thread's last ones serve again where the values are the same: the tier,
+        the profile and the market seldom change.
+        """
+        kept: dict[str, Copy] = vars(self._kept)
+        for name in self._taken:
+            copy = kept.get(name)
+            if copy is None or copy.original is not values[name] or not copy.is_untouched():
+                kept[name] = Copy(values[name])
+        return dict(kept)
 
     def _refuses(self, rule: ActiveRule, values: dict[str, Any], watch: _Watch) -> bool:
         if watch.stopped:

@@ -35,7 +35,6 @@ class Store:
         self._ledger: Ledger | None = None
         self._known: str | None = None
         self._resting_until = 0.0
-        self._kept: set[tuple[str, str]] = set()
         self._pasts: dict[str, Past] = {}
         self._past_lock = threading.Lock()
 
@@ -72,7 +71,6 @@ class Store:
         """Forget a ledger that failed, so that the next use opens it anew."""
         with self._lock:
             ledger, self._ledger = self._ledger, None
-            self._kept.clear()
         with self._past_lock:
             self._pasts.clear()
         if ledger is not None:
@@ -108,12 +106,6 @@ class Store:
             return past.history(self._clock.now()) if past.seq <= state.seq else None
 
     # --------------------------------------------------------------------------------------------------------- writing
-
-    def keep(self, account: str, body: str, name: str) -> None:
-        """Store a text whose hash is `name`, once. Raises LedgerError."""
-        if (account, name) not in self._kept:
-            self.ledger().keep(account, body)
-            self._kept.add((account, name))
 
     def bring_home(self) -> None:
         """Import what exits had to write elsewhere. Raises LedgerError: no buy before it is home."""

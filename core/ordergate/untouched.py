@@ -1,22 +1,23 @@
 """Whether what foreign code was given is still what it was.
 
-Python freezes nothing against those who mean it: `object.__setattr__` changes any value. So rules get copies, and the
-copies are compared afterwards, by exact type first: no comparison of a planted object is ever asked for its opinion.
+Python freezes nothing against those who mean it: `object.__setattr__` changes any value. So rules get copies, and
+afterwards each part of a copy must be of the very class it was and hold the very objects it held: no planted object is
+ever asked for its opinion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from operator import attrgetter
+from operator import attrgetter, is_
 from types import MappingProxyType, NoneType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from ordergate.models import Position
 
-__all__ = ["Copies", "copied", "same"]
+__all__ = ["Copies", "Copy"]
 
 
 class Copies(Mapping[str, Position]):
@@ -41,62 +42,68 @@ class Copies(Mapping[str, Position]):
     def __contains__(self, currency: object) -> bool:
         return currency in self._positions
 
-    def again(self) -> Copies:
-        return Copies(self._positions)
 
-    def shares(self, other: Copies) -> bool:
-        return self._positions is other._positions
+class Copy:
+    """A copy of a frozen value, its nested values included, that can say whether anything in it was changed.
 
-
-def copied(value: Any) -> Any:
-    """A copy of a frozen value, its nested values included.
-
-    What is no attrs value is shared: numbers, texts, named tuples and tuples of them, which nobody can change.
+    What is no attrs value is shared with the original: numbers, texts, named tuples and tuples of them, which nobody
+    can change.
     """
-    fields = _KNOWN[type(value)]
-    if fields is None:
-        return value.again() if type(value) is Copies else value
-    parts = zip(fields.names, fields.read(value), strict=True)
-    return type(value)(**{name: part if type(part) in _PLAIN else copied(part) for name, part in parts})
+
+    __slots__ = ("_parts", "original", "value")
+
+    def __init__(self, original: Any) -> None:
+        self.original = original
+        self._parts: list[tuple[object, type, _Read, tuple[Any, ...]]] = []
+        self.value = self._copied(original)
+
+    def is_untouched(self) -> bool:
+        """True while every part is of the class it was, and holds the very values it held."""
+        try:
+            return all(
+                type(part) is cls and all(map(is_, read(part), before)) for part, cls, read, before in self._parts
+            )
+        except AttributeError:  # a field was deleted
+            return False
+
+    def _copied(self, value: Any) -> Any:
+        fields = _KNOWN[type(value)]
+        if fields is None:
+            return value
+        before = tuple(part if type(part) in _PLAIN else self._copied(part) for part in fields.read(value))
+        copy = (
+            type(value)(*before)
+            if type(value) is Copies
+            else type(value)(**dict(zip(fields.names, before, strict=True)))
+        )
+        self._parts.append((copy, type(value), fields.read, before))
+        return copy
 
 
-def same(one: Any, other: Any) -> bool:
-    """True when both have the same types and values all the way down."""
-    if type(one) is not type(other):
-        return False
-    fields = _KNOWN[type(one)]
-    if fields is None:
-        return one.shares(other) if type(one) is Copies else type(one) in _PLAIN and one == other
-    try:
-        pairs = zip(fields.read(one), fields.read(other), strict=True)
-        # Most of what is in a copy is in its original too.
-        return all(mine is theirs or same(mine, theirs) for mine, theirs in pairs)
-    except AttributeError:  # a field was deleted
-        return False
-
-
-# Nothing is nested in these, and their own comparison is to be trusted.
+# Nothing is nested in these.
 _PLAIN: Final = frozenset({bool, int, float, str, Decimal, frozenset, NoneType})
+
+_Read: TypeAlias = Callable[[Any], tuple[Any, ...]]
 
 
 @attrs.frozen
 class _Fields:
-    """The names of an attrs class's fields, and what reads them all."""
+    """The names of a class's fields, and what reads them all."""
 
     names: tuple[str, ...]
-    read: Callable[[Any], tuple[Any, ...]]
+    read: _Read
 
 
 class _Known(dict[type, _Fields | None]):
     """The fields of each attrs class, None for any other class; asked for every value of every decision, so kept."""
 
     def __missing__(self, cls: type) -> _Fields | None:
-        names = tuple(attrs.fields_dict(cls)) if attrs.has(cls) else ()
+        names = Copies.__slots__ if cls is Copies else tuple(attrs.fields_dict(cls)) if attrs.has(cls) else ()
         self[cls] = _Fields(names, _reader(names)) if names else None
         return self[cls]
 
 
-def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def _reader(names: tuple[str, ...]) -> _Read:
     if len(names) == 1:  # for a single name attrgetter gives the value itself, no tuple
         return lambda value: (getattr(value, names[0]),)
     return attrgetter(*names)

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from ordergate.errors import InputError, LedgerError, OrdergateError
 from ordergate.models import TradingState
+from ordergate.settings import refuse_password
 
 if TYPE_CHECKING:
     from ordergate.clock import Clock
@@ -234,6 +235,7 @@ def open_ledger(
 
         return SqliteLedger(folder / path[1:], clock, same_as=same_as, to_inspect=to_inspect)
     if scheme in ("postgresql", "postgres") and separator:
+        refuse_password("gate.ledger", url)
         try:
             from ordergate.postgres_ledger import PostgresLedger
         except ImportError as error:

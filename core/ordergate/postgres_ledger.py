@@ -144,8 +144,9 @@ class PostgresLedger:
         self._lock = threading.Lock()
         try:
             self._connections = Connections(url, clock, self._greet)
-        except psycopg.Error as error:
-            raise LedgerError(f"gate.ledger is no URL of a PostgreSQL database: {one_line(error)}") from error
+        except psycopg.Error:  # what it says may show what was written in the place of a password
+            fix = "write postgresql://USER@HOST/NAME"
+            raise LedgerError(f"gate.ledger is no URL of a PostgreSQL database; {fix}") from None
         self.place = self._connections.place
         opened = False
         try:

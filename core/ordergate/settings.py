@@ -18,7 +18,7 @@ from attrs import field, frozen
 from ordergate.errors import InputError
 from ordergate.models import Tier
 
-__all__ = ["DEFAULT_TIERS", "TIER_HELP", "Gate", "Pattern", "Within", "check_tier"]
+__all__ = ["DEFAULT_TIERS", "TIER_HELP", "Gate", "Pattern", "Within", "check_tier", "refuse_password"]
 
 
 # ----------------------------------------------------------------------------------------------------- bounds
@@ -69,15 +69,20 @@ _CURRENCIES: Final = Pattern(
 )
 
 
+def refuse_password(field_name: str, url: str) -> None:
+    """Raises InputError, without the password, for a ledger's URL that holds one. An @ elsewhere is written %40."""
+    hidden = re.sub(r"(://[^/@:?]*:)[^@]*(@)|(password=)[^&]*()", r"\1\3***\2", url)
+    if hidden != url:
+        fix = "take the password out; PostgreSQL's own ~/.pgpass, PGPASSFILE or PGSERVICEFILE hold it"
+        raise InputError(field_name, hidden, fix)
+
+
 @frozen(kw_only=True)
 class LedgerUrl(Pattern):
     """Validator: the URL of a ledger, without a password. An error never shows one."""
 
     def __call__(self, instance: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
-        hidden = re.sub(r"(://[^/:]*:)[^/]*(@)|(password=)[^&]*()", r"\1\3***\2", str(value))
-        if hidden != value:
-            fix = "take the password out; PostgreSQL's own ~/.pgpass, PGPASSFILE or PGSERVICEFILE hold it"
-            raise InputError(attribute.name, hidden, fix)
+        refuse_password(attribute.name, str(value))
         super().__call__(instance, attribute, value)
 
 

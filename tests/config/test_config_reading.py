@@ -497,7 +497,10 @@ def test_postgresql_is_left_for_the_ledger_to_answer(tmp_path: Path) -> None:
     assert with_gate(tmp_path, 'ledger = "postgresql://gate@db/ordergate"').problems == ()
 
 
-@pytest.mark.parametrize("url", ["postgresql://gate:secret@host/db", "postgresql://host/db?password=secret&user=gate"])
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://gate:secret@host/db", "postgresql://gate:a/secret@host/db", "postgresql://h/db?password=secret"],
+)
 def test_a_password_in_the_ledgers_url_is_refused_and_never_shown(tmp_path: Path, url: str) -> None:
     problem = only(with_gate(tmp_path, f'ledger = "{url}"'))
     assert "Take the password out" in problem.fix

@@ -116,10 +116,21 @@ class Executor:
         with exact():
             return self._exits.cancel(self.account_name(account), parse_client_order_id(client_order_id))
 
-    def limits(self, symbol: str, *, account: str | None = None, limit: Decimal | str | None = None) -> Limits:
+    def limits(
+        self,
+        symbol: str,
+        *,
+        account: str | None = None,
+        limit: Decimal | str | None = None,
+        principal: str | None = None,
+    ) -> Limits:
         """The band of sizes that a buy could have now, and who bounds it. `limit`: of a limit order, sized in base."""
         order = Order.buy(
-            symbol, account=self.account_name(account), limit=limit, **{"amount" if limit else "spend": "1"}
+            symbol,
+            account=self.account_name(account),
+            limit=limit,
+            principal=principal,
+            **{"amount" if limit else "spend": "1"},
         )
         with exact():
             inputs, _, _ = self._inputs(order, self._broker(order), None, bind=False)

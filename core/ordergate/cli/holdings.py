@@ -159,18 +159,20 @@ def _holding_rows(valued: Valued) -> Iterator[tuple[Cell, ...]]:
 @click.argument("symbol")
 @click.option("--limit", metavar="PRICE", help="Of a limit buy, which is sized in the base currency.")
 @click.option("--account", metavar="NAME", help="The account; not needed where there is only one.")
+@click.option("--principal", metavar="NAME", help="Who would ask: a strategy, a bot, a person.")
 @shared
 @click.pass_obj
-def limits(face: Face, symbol: str, limit: str | None, account: str | None) -> int:
+def limits(face: Face, *, symbol: str, limit: str | None, account: str | None, principal: str | None) -> int:
     """The sizes of a buy that would pass now, and which rule bounds them. Exit code 3 when no size passes."""
     from ordergate.calls import Failed
     from ordergate.errors import OrdergateError
 
     # Read here, so that a bad price or symbol is an error before anything is asked.
-    order = Order(symbol=symbol, side=Side.BUY, limit=limit, account=account, **{"amount" if limit else "spend": "1"})
+    size = {"amount" if limit else "spend": "1"}
+    order = Order(symbol=symbol, side=Side.BUY, limit=limit, account=account, principal=principal, **size)
     with face.executor() as executor:
         try:
-            found = executor.limits(order.symbol, account=account, limit=order.limit)
+            found = executor.limits(order.symbol, account=account, limit=order.limit, principal=principal)
         except Failed as failed:
             raise OrdergateError(f"the rules could not be asked for the bounds: {failed}") from failed
     data = _limits_data(order, found)

@@ -35,7 +35,7 @@ _RULES: Final = ("position_cap", "min_allocation", "min_position", "dust", "aver
 @shared
 @click.pass_obj
 def init(face: Face, *, folder: Path, broker: str, force: bool) -> int:
-    """Write a commented ordergate.toml with an account and all five rules, and its JSON schema for editors."""
+    """Write a commented ordergate.toml with an account and the five standard rules, and its JSON schema for editors."""
     from ordergate.schema import build_own, text
 
     account = _PAPER if broker == "paper" else tuple(_account_lines(broker))

@@ -69,10 +69,10 @@ def test_e04_same_key_at_two_gateways_is_one_decision(tmp_path: Path, postgres: 
 
 
 def test_e06_alert_burst_at_one_gateway(tmp_path: Path, postgres: PostgresServer) -> None:
-    burst = {"threads": 100, "intents": 1, "coins": 100, "cap": 2, "cash": "1500.00", "mix": "burst"}
+    burst = {"threads": 40, "intents": 1, "coins": 40, "cap": 2, "cash": "1500.00", "mix": "burst"}
     result = storm(tmp_path, (HERE,), seed=44, ledger=postgres.new_place(), processes=1, **burst)
-    assert result.answers == {"filled": 2, "refused": 98}
-    assert result.refusals == {"over_cap": 98}
+    assert result.answers == {"filled": 2, "refused": 38}
+    assert result.refusals == {"over_cap": 38}
 
 
 def test_two_gateways_that_buy_for_one_account_at_a_time_are_found(tmp_path: Path, postgres: PostgresServer) -> None:

@@ -30,9 +30,10 @@ def following(state: AccountState, seq: int, kind: str, at: float, body: Mapping
                 return _settled(state, seq, body)
             case "alarm" | "note":
                 return evolve(state, seq=seq)
+            case _:
+                return None
     except (KeyError, TypeError, ArithmeticError):  # no row of the gate's: whoever reads the state will say so
-        pass
-    return None
+        return None
 
 
 def reservation_of(values: Mapping[str, Any], status: str, receipt_at: float | None) -> Reservation:

@@ -85,6 +85,8 @@ _RECENT: Final = f"""
     LEFT JOIN journal AS r ON r.account = o.account AND r.seq = o.receipt_seq
 """
 
+_CUT_OFF: Final = LedgerError("the commit was interrupted: whether the row was written is not known; look it up")
+
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -111,7 +113,7 @@ class _Row:
     texts: Mapping[str, str]
     """Names of the texts that it was made on, by what they are to it."""
     seq: int | None = None
-    error: OrdergateError | None = None
+    error: OrdergateError | None = _CUT_OFF
 
     def answer(self) -> int | None:
         if self.error is not None:
@@ -188,42 +190,27 @@ class SqliteLedger:
 
     def _write_all(self, rows: Sequence[_Row]) -> None:
         """Write them in one commit and leave with each what became of it."""
-        failed: OrdergateError | None = LedgerError(f"the commit to {self.path} was interrupted; look the order up")
         try:
             with self._lock:
                 self._guarded(lambda: self._write(rows))
-            failed = None
         except LedgerError as error:
-            failed = error
-        finally:
             for row in rows:
-                row.error = failed or row.error
+                row.error = error
 
     def _write(self, rows: Sequence[_Row]) -> None:
         """One commit: a lone row is one statement, and that is its transaction."""
+        changes, self._changes = self._changes, -1  # until all is done, what is remembered is not to be believed
         last = self._last.get(rows[0].account) if len(rows) == 1 else None
         if last is None or not self._insert(rows[0], last):
-            with self._transaction():
+            with self._connection:  # commits, and rolls back whatever happens
+                self._connection.execute("BEGIN IMMEDIATE")
                 for row in rows:
                     self._insert_somehow(row)
+        self._changes = changes
         for row in rows:
             for name in row.texts.values() if row.seq is not None else ():
                 self._unkept.pop((row.account, name), None)
                 _remember(self._kept, (row.account, name), None, _REMEMBERED)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        committed = False
-        try:
-            yield
-            self._connection.execute("COMMIT")
-            committed = True
-        finally:
-            if not committed:
-                self._last.clear()  # it may hold rows that are not there after all
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
 
     def _insert_somehow(self, row: _Row) -> None:
         """Insert it after the account's last row, whichever that is now; not at all when its judgement is stale."""
@@ -267,7 +254,7 @@ class SqliteLedger:
             return True
         if self._connection.total_changes == before:
             return False
-        row.seq = seq
+        row.seq, row.error = seq, None
         if row.kind == "trading" and account == EVERY_ACCOUNT:
             self._last.clear()  # it moves every account
         state = last.state and following(last.state, seq, row.kind, row.at, row.body)
@@ -276,18 +263,15 @@ class SqliteLedger:
 
     def adopt(self, entries: Iterable[Entry], contents: Iterable[Content]) -> None:
         with self._lock:
+            self._last.clear()
             try:
-                self._guarded(lambda: self._connection.execute("BEGIN IMMEDIATE"))
-                self._adopt(entries, contents)
-                self._connection.execute("COMMIT")
+                with self._connection:
+                    self._guarded(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+                    self._adopt(entries, contents)
             except sqlite3.IntegrityError as error:
                 raise LedgerDamaged(f"the journal contradicts itself: {error}") from error
             except sqlite3.Error as error:
                 self._raise(error, getattr(error, "sqlite_errorname", "") or "")
-            finally:
-                self._last.clear()
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
 
     def _adopt(self, entries: Iterable[Entry], contents: Iterable[Content]) -> None:
         connection = self._connection
@@ -532,11 +516,9 @@ class SqliteLedger:
     @contextmanager
     def _free_connection(self) -> Iterator[sqlite3.Connection]:
         """The connection that writes, while it does not; its cache is the warm one."""
-        if self._lock.acquire(blocking=False):
-            try:
+        if not self._lock.locked():
+            with self._lock:
                 yield self._connection
-            finally:
-                self._lock.release()
             return
         with self._reader_lock:
             if self._reader is None:

@@ -2,17 +2,24 @@
 
 There is no thread of its own: whoever comes when nobody is at it does the work, for itself alone. Who comes meanwhile
 waits; then the first of them does it for all who wait. Plain locks, because nothing is cheaper to wake a thread with.
+
+An exception from nowhere, such as Ctrl-C, may end any thread at any line. So the turn is a lock held by `with`, and
+nobody waits for long to be told by another.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
 __all__ = ["Turns"]
+
+_PATIENCE: Final = 0.25  # seconds after which a thread looks by itself whether it is its turn
 
 T = TypeVar("T")
 
@@ -26,60 +33,54 @@ class _Waiting(Generic[T]):
     def __attrs_post_init__(self) -> None:
         self.told.acquire()
 
+    def tell(self) -> None:
+        """Wake its thread: the work on its item is done, or it is its turn."""
+        with suppress(RuntimeError):  # another thread has just told it
+            self.told.release()
+
 
 class Turns(Generic[T]):
     """`work` gets the items of one turn, in the order in which they came, and leaves with each what became of it."""
 
     def __init__(self, work: Callable[[Sequence[T]], None]) -> None:
         self._work = work
-        self._gate = threading.Lock()
-        self._busy = False
-        self._waiting: list[_Waiting[T]] = []
+        self._turn = threading.Lock()
+        self._waiting: deque[_Waiting[T]] = deque()
 
     def do(self, item: T) -> None:
-        """Return when the work was done on the item, by this thread or another. What `work` raises, it raises in the
-        thread that did it; the others' items are as it left them.
+        """Return when the work was done on the item, by this thread or another.
+
+        What `work` raises, it raises in the thread that did it; the others return, their items as it left them.
         """
         mine = _Waiting(item)
-        with self._gate:
-            at_once, self._busy = not self._busy, True
-            if not at_once:
-                self._waiting.append(mine)
-        if not at_once:
-            self._wait(mine)
-        if not mine.done:
-            self._take_turn(mine, alone=at_once)
-
-    def _wait(self, mine: _Waiting[T]) -> None:
-        told = False
         try:
-            told = mine.told.acquire()
+            self._waiting.append(mine)
+            if self._turn.locked():
+                mine.told.acquire(timeout=_PATIENCE)
+            if not mine.done:
+                self._take_turn(mine)
         finally:
-            if not told:  # Ctrl-C; the others must not wait for a thread that has left
-                with self._gate:
-                    if mine in self._waiting:
-                        chosen = not mine.told.locked()
-                        self._waiting.remove(mine)
-                        if chosen:
-                            self._hand_on()
+            if not mine.done:  # who leaves takes the item along: nothing may be done with it later
+                with suppress(ValueError):
+                    self._waiting.remove(mine)
 
-    def _take_turn(self, mine: _Waiting[T], *, alone: bool) -> None:
-        batch = [mine]
-        if not alone:
-            with self._gate:
-                batch, self._waiting = self._waiting, []
+    def _take_turn(self, mine: _Waiting[T]) -> None:
+        batch: list[_Waiting[T]] = []
+        try:
+            with self._turn:
+                if not mine.done:
+                    while self._waiting:
+                        batch.append(self._waiting.popleft())
+                    self._do_all(batch)
+        finally:
+            for one in batch:
+                one.tell()
+            with suppress(IndexError):  # after the turn was given back: who comes from now on finds it free
+                self._waiting[0].tell()
+
+    def _do_all(self, batch: Sequence[_Waiting[T]]) -> None:
         try:
             self._work([one.item for one in batch])
         finally:
             for one in batch:
                 one.done = True
-                if one is not mine:
-                    one.told.release()
-            with self._gate:
-                self._hand_on()
-
-    def _hand_on(self) -> None:
-        """The turn goes to who has waited longest. Called behind the gate."""
-        self._busy = bool(self._waiting)
-        if self._busy:
-            self._waiting[0].told.release()

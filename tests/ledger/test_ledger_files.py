@@ -224,6 +224,12 @@ class Shim:
             raise self._error
         return self._connection.execute(*arguments)
 
+    def __enter__(self) -> sqlite3.Connection:
+        return self._connection.__enter__()
+
+    def __exit__(self, *ended: object) -> Any:
+        return self._connection.__exit__(*ended)  # type: ignore[arg-type]
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 

@@ -42,8 +42,17 @@ class Watched:
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
             raise error
-        self.commits += statement == "COMMIT"
         return self._connection.execute(statement, *values)
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._connection.__enter__()
+
+    def __exit__(self, *ended: object) -> Any:
+        if self.fails_at == "COMMIT" and self._connection.in_transaction:
+            self._connection.rollback()
+            self.execute("COMMIT")
+        self.commits += self._connection.in_transaction
+        return self._connection.__exit__(*ended)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -69,7 +78,7 @@ def together(ledger: SqliteLedger, *appends: Callable[[], Outcome]) -> list[Outc
     first = threading.Thread(target=note(ledger, account="first"), daemon=True)
     with ledger._lock:
         first.start()
-        until(lambda: ledger._turns._busy)
+        until(lambda: ledger._turns._turn.locked() and not ledger._turns._waiting)
         for number, thread in enumerate(threads):
             thread.start()
             until(lambda number=number: len(ledger._turns._waiting) == number + 1)  # type: ignore[misc]

@@ -18,18 +18,17 @@ Crowd = Callable[[int, Callable[[int], None]], list[None]]
 class Work:
     """Remembers each turn. The first one lasts until as many as told wait behind it."""
 
-    def __init__(self, waiting: int = 0) -> None:
+    def __init__(self, waiting: int = 0, hold: threading.Event | None = None) -> None:
         self.turns: Turns[int] = Turns(self)
         self.done: list[list[int]] = []
-        self._waiting = waiting
+        self._waiting, self._hold = waiting, hold
         self.fails: frozenset[int] = frozenset()
-
-    def let_go(self) -> None:
-        self._waiting = 0
 
     def __call__(self, items: Sequence[int]) -> None:
         if not self.done:
             until(lambda: len(self.turns._waiting) == self._waiting)
+            if self._hold is not None:
+                self._hold.wait(30)
         self.done.append(list(items))
         if self.fails.intersection(items):
             raise OSError("the disk failed")
@@ -79,33 +78,47 @@ class Interrupted:
 
     def __init__(self, before: Callable[[], Any]) -> None:
         self._before = before
-        self._told = False
 
-    def acquire(self) -> bool:
+    def acquire(self, **_: float) -> bool:
         self._before()
         raise KeyboardInterrupt
 
     def release(self) -> None:
-        self._told = True
-
-    def locked(self) -> bool:
-        return not self._told
+        """Nobody hears of it."""
 
 
 @pytest.mark.parametrize("chosen", [False, True])
-def test_who_leaves_while_waiting_holds_up_nobody(*, chosen: bool) -> None:
-    work = Work(waiting=1)
+def test_who_leaves_while_waiting_holds_up_nobody(monkeypatch: pytest.MonkeyPatch, *, chosen: bool) -> None:
+    """Whether it was the one to do the next turn or not; and nothing is done with its item once it has left."""
+    release = threading.Event()
+    work = Work(waiting=1 if chosen else 0, hold=release)
     first = threading.Thread(target=work.turns.do, args=(1,), daemon=True)
-    mine: module._Waiting[int] = module._Waiting(2)
-    mine.told = Interrupted(first.join if chosen else lambda: None)  # type: ignore[assignment]
     first.start()
-    until(lambda: work.turns._busy)
-    with work.turns._gate:
-        work.turns._waiting.append(mine)
+    until(work.turns._turn.locked)
+    leaving: Any = module._Waiting(2)
+
+    def told() -> None:
+        release.set()
+        first.join(30)
+
+    leaving.told = Interrupted(told if chosen else lambda: None)
+    monkeypatch.setattr(module, "_Waiting", lambda _: leaving)
     with pytest.raises(KeyboardInterrupt):
-        work.turns._wait(mine)
-    if not chosen:
-        work.let_go()
-    first.join()
+        work.turns.do(2)
+    monkeypatch.undo()
+    release.set()
+    first.join(30)
     work.turns.do(3)
     assert work.done == [[1], [3]]
+
+
+def test_a_thread_that_nobody_tells_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that did the turn was interrupted before it could tell anybody."""
+    work = Work(waiting=1)
+    monkeypatch.setattr(module._Waiting, "tell", lambda _: None)
+    first, second = (threading.Thread(target=work.turns.do, args=(number,), daemon=True) for number in (1, 2))
+    first.start()
+    until(work.turns._turn.locked)
+    second.start()
+    second.join(30)
+    assert work.done == [[1], [2]]

@@ -197,7 +197,7 @@ class PostgresServer:
         self._run("pg_ctl", "start", "--wait", f"--pgdata={self._data}", log, settings)
 
     def stop(self) -> None:
-        self._run("pg_ctl", "stop", "--wait", "--mode=immediate", f"--pgdata={self._data}")
+        self._run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self._data}")
 
     def kill(self) -> None:
         """SIGKILL to the server and everything it started; `start` recovers what was committed."""

@@ -22,6 +22,9 @@ HEAVY = {
     # database drivers
     "psycopg",
     "sqlite3",
+    # what draws charts
+    "matplotlib",
+    "numpy",
     # terminal libraries
     "prompt_toolkit",
     "rich",

@@ -55,7 +55,7 @@ class Turns(Generic[T]):
         mine = _Waiting(item)
         try:
             self._waiting.append(mine)
-            if self._turn.locked():
+            if self._turn.locked() or not self._comes_first(mine):
                 mine.told.acquire(timeout=_PATIENCE)
             if not mine.done:
                 self._take_turn(mine)
@@ -63,6 +63,13 @@ class Turns(Generic[T]):
             if not mine.done:  # who leaves takes the item along: nothing may be done with it later
                 with suppress(ValueError):
                     self._waiting.remove(mine)
+
+    def _comes_first(self, mine: _Waiting[T]) -> bool:
+        """Who does not leaves the turn to who does: the more come together, the more share it."""
+        try:
+            return self._waiting[0] is mine
+        except IndexError:  # it has been taken along by the thread whose turn it is
+            return False
 
     def _take_turn(self, mine: _Waiting[T]) -> None:
         batch: list[_Waiting[T]] = []

@@ -163,6 +163,7 @@ BEGIN
         END IF;
     END IF;
     IF judged_version IS NOT NULL AND (was.version, was.settlement) <> (judged_version, judged_settlement) THEN
+        PERFORM set_config('synchronous_commit', 'off', true);  -- nothing but a row lock: it is worth no flush
         RETURN NULL;
     END IF;
 

@@ -157,6 +157,9 @@ class _SharedClock(SystemClock):
         with self._lock:
             self.ahead += seconds
 
+    def jitter(self, low: float, high: float) -> float:
+        return super().jitter(low, high) + 0.02  # of thousands of retries that would all pass at once, some dozens do
+
 
 class _Run:
     """The callers of a window in this process."""

@@ -32,6 +32,7 @@ def older(traded: Any) -> Any:
     with closing(sqlite3.connect(traded.folder / "ordergate.db", isolation_level=None)) as db:
         db.execute("CREATE INDEX journal_at ON journal (at)")
         db.execute("DROP TRIGGER orders_reserve")
+        db.execute("DROP VIEW decision")
         db.execute("PRAGMA user_version = 1")
     return traded
 

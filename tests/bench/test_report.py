@@ -51,7 +51,12 @@ def report(effort: Effort) -> Report:
         Row(says="A peer that is not installed", of="ours", against="peer", limit=1),
     )
     result = run_case(case_of(rows, ours=ours, floor=floor), effort)
-    return Report(at="2026-11-23", effort="a made-up run", surroundings={"machine": "2 CPUs"}, results=(result,))
+    return Report(
+        at="2026-11-23",
+        effort="a made-up run",
+        surroundings={"machine": "2 CPUs", "attrs": "26.1.0"},
+        results=(result,),
+    )
 
 
 def test_each_round_has_its_own_ratio_and_the_median_counts(report: Report) -> None:
@@ -66,7 +71,9 @@ def test_each_round_has_its_own_ratio_and_the_median_counts(report: Report) -> N
 def test_a_run_is_read_back_as_it_was_written(report: Report, tmp_path: Path) -> None:
     write_report(report, tmp_path / "run.json")
 
-    assert read_report(tmp_path / "run.json") == report
+    again = read_report(tmp_path / "run.json")
+    assert again == report
+    assert list(tables(again)) == list(tables(report)), "in the same order, too"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"at": 1}'])
@@ -92,7 +99,7 @@ def test_the_page_has_tables_and_what_bounds_a_figure(report: Report) -> None:
     assert "| machine | 2 CPUs |" in text
     assert "| Within the goal | 3.00 × | 2.00 to 4.00 | ≤ 3.2 | met |" in text
     assert "- Over the goal: Nothing in it can be left out." in text
-    assert "p50 / p99 in µs: ours 4.00 / 8.00, floor 1.00 / 2.00." in text
+    assert "p50 / p99 in µs: ours 4.00 / 8.00; floor 1.00 / 2.00." in text
 
 
 def test_a_case_that_cannot_run_says_why(effort: Effort, report: Report) -> None:

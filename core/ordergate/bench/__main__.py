@@ -96,7 +96,7 @@ def _measured(cases: tuple[Case, ...], rounds: int, folder: Path | None, *, quic
         effort = Effort(
             rounds=2 if quick else rounds,
             share=0.02 if quick else 0.1,
-            case=1.0 if quick else 12.0,
+            case=1.0 if quick else 16.0,
             disk=disk,
             memory=in_memory,
             small=quick,
@@ -106,11 +106,11 @@ def _measured(cases: tuple[Case, ...], rounds: int, folder: Path | None, *, quic
             with _progress() as tell:
                 results.append(run_case(case, effort, tell))
             click.echo("\n".join(told(results[-1])))
-    size = "small, for a look" if quick else "full" if full else "of the usual size"
+    size = "a small run, for a look" if quick else "a full run" if full else "a run of the usual size"
     at = iso(CLOCK.now())
     return Report(
         at=at.partition("T")[0],
-        effort=f"a run {size}, at most {effort.rounds} rounds",
+        effort=f"{size}, at most {effort.rounds} rounds",
         surroundings=on,
         results=tuple(results),
     )

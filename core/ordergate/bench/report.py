@@ -49,7 +49,7 @@ class Report:
 
 def write_report(report: Report, file: Path) -> None:
     """Keep it. Raises InputError when the file cannot be written."""
-    text = json.dumps(to_plain(report), indent=1, sort_keys=True) + "\n"
+    text = json.dumps(to_plain(report), indent=1) + "\n"
     _write(file, text, "json")
 
 
@@ -149,7 +149,7 @@ def _scale(result: Result) -> str:
     timed = [(name, figures) for name, figures in result.ways.items() if "p50" in figures]
     shown = [f"{name} {_micro(one['p50'])} / {_micro(one['p99'])}" for name, one in timed]
     counted = f"{result.rounds} rounds"
-    return f"{counted}; p50 / p99 in µs: {', '.join(shown)}." if shown else f"{counted}."
+    return f"{counted}; p50 / p99 in µs: {'; '.join(shown)}." if shown else f"{counted}."
 
 
 def _micro(seconds: float) -> str:

@@ -9,6 +9,7 @@ Exits take their own path (`ordergate.exits`), which never waits for rules.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
@@ -41,6 +42,7 @@ __all__ = ["Executor"]
 
 _TRIES: Final = 200  # of the whole decision, while others keep changing the account
 _PAUSE: Final = (0.0002, 0.002)
+_PATIENCE: Final = 0.25  # seconds in a line whose first may be waiting for a venue
 
 
 class Executor:
@@ -56,6 +58,7 @@ class Executor:
         self.setup: Setup = set_up(config, self.clock)
         self.desk = Desk(self.setup, self.clock)
         self.trading = Trading(self.desk)
+        self._turns = {name: threading.Lock() for name in self.setup.brokers}
         self._exits = Exits(self.desk)
 
     @classmethod
@@ -264,7 +267,21 @@ class Executor:
             return known
         order = order if order.client_order_id else evolve(order, client_order_id=desk.new_id())
         desk.store.bring_home()
-        snapshot: Snapshot | None = None
+        with _Turn(self._turns[broker.account], self.clock) as turn:
+            made = self._recorded_decision(order, broker, turn)
+        if made is None:
+            return self._known(order) or self._decide_and_send(order, broker)
+        decision, judgement, inputs = made
+        desk.tell_decision(decision)
+        final = self._send(decision, broker) if decision.approved else decision
+        self._give_up_gone(broker.account, judgement, inputs)
+        return final
+
+    def _recorded_decision(
+        self, order: Order, broker: Broker, turn: _Turn
+    ) -> tuple[Decision, Judgement, Inputs] | None:
+        """The decision, recorded, and what it was made on; None when somebody else recorded the id meanwhile."""
+        desk, snapshot = self.desk, None
         for _ in range(_TRIES):
             inputs, state, snapshot = self._inputs(order, broker, snapshot, bind=True)
             judgement = judge(inputs, self.setup.panel)
@@ -275,14 +292,10 @@ class Executor:
                 continue
             decision = self._record(order, broker, inputs, judgement, state, snapshot)
             if decision is not None:
-                desk.tell_decision(decision)
-                final = self._send(decision, broker) if decision.approved else decision
-                self._give_up_gone(broker.account, judgement, inputs)
-                return final
-            known = self._known(order)
-            if known is not None:
-                return known
-            self.clock.sleep(self.clock.jitter(*_PAUSE))
+                return decision, judgement, inputs
+            if desk.ledger().find(broker.account, str(order.client_order_id)) is not None:
+                return None
+            turn.wait()
         raise LedgerBusy(f"account {broker.account} changed {_TRIES} times while the order was judged")
 
     def _inputs(
@@ -437,6 +450,29 @@ class Executor:
                 alarms.freeze(account, "rule_overran", f"rule {name} did not answer in time")
         if judgement.meddled and not closed:
             alarms.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
+
+
+class _Turn:
+    """Lets the threads of this process that were late line up, so that their next decision is not late again. Who comes
+    in time waits for nobody, and nobody waits for long: what keeps a cap true is the insert alone.
+    """
+
+    def __init__(self, line: threading.Lock, clock: Clock) -> None:
+        self._line, self._clock, self._mine = line, clock, False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            self._line.release()
+
+    def wait(self) -> None:
+        """Wait for this thread's turn; whose turn it is gives way to other processes for a moment."""
+        if self._mine:
+            self._clock.sleep(self._clock.jitter(*_PAUSE))
+        else:
+            self._mine = self._line.acquire(timeout=_PATIENCE)
 
 
 @frozen(kw_only=True)

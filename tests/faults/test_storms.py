@@ -232,10 +232,10 @@ def test_e08_contention_errors_end_after_a_bounded_number_of_whole_decisions(
     record = Executor._record
     tries = []
 
-    def beaten(self: Executor, ledger: Any, *arguments: Any) -> Any:
+    def beaten(self: Executor, *arguments: Any) -> Any:
         tries.append(1)
-        ledger.append("main", "settled", {"gone": []}, at=self.clock.now())
-        return record(self, ledger, *arguments)
+        self.desk.ledger().append("main", "settled", {"gone": []}, at=self.clock.now())
+        return record(self, *arguments)
 
     monkeypatch.setattr(Executor, "_record", beaten)
     answer = executor.submit(Order.buy("BTC-USD", spend="50", client_order_id="mine"))

@@ -110,10 +110,9 @@ class Desk:
         """
         now = self.clock.monotonic()
         if self._gone is None or self._gone[1] or now - self._gone[0] > _ACCOUNTS_AGE:
-            ledger = self.ledger()
-            gone = [name for name in ledger.accounts() if name not in self.setup.config.accounts]
+            gone = sorted(self.ledger().busy_accounts() - self.setup.config.accounts.keys())
             why = "Account {} is gone from the config but has unfinished orders; put it back."
-            self._gone = (now, [("account_gone", why.format(name)) for name in gone if ledger.unfinished(name)])
+            self._gone = (now, [("account_gone", why.format(name)) for name in gone])
         return self._gone[1]
 
     def facts(self, broker: Broker, symbol: str, state: AccountState | None, previous: Snapshot | None) -> Snapshot:
@@ -170,11 +169,10 @@ class Desk:
     def reader(self, account: str) -> FactsReader:
         return self._readers[account]
 
-    def keep(self, account: str, snapshot: Snapshot) -> tuple[str, str]:
+    def keep(self, ledger: Ledger, account: str, snapshot: Snapshot) -> tuple[str, str]:
         """Keep what a decision is made on; gives the names of the facts and of the settings. Raises LedgerError."""
         if account not in self._settings:
             self._settings[account] = canonical(self.setup.recorded(account))
-        ledger = self.ledger()
         return ledger.keep(account, snapshot.text), ledger.keep(account, self._settings[account])
 
     # --------------------------------------------------------------------------------------------------------- sending

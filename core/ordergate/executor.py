@@ -397,11 +397,12 @@ class Executor:
                 needs=sized.needs,
                 size=sized.purchase.size,
             )
-        facts, settings = self.desk.keep(broker.account, snapshot)
+        ledger = self.desk.ledger()  # one and the same for the row and for what it names
+        facts, settings = self.desk.keep(ledger, broker.account, snapshot)
         body = as_recorded(decision, inputs, reservation, facts=facts, setup=settings)
         key = f"order:{order.client_order_id}"
         try:
-            row = self.desk.ledger().append(broker.account, "decision", body, at=now, key=key, judged_on=state)
+            row = ledger.append(broker.account, "decision", body, at=now, key=key, judged_on=state)
         except AlreadyRecorded:
             return None
         return decision if row is not None else None

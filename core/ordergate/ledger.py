@@ -178,6 +178,10 @@ class Ledger(Protocol):
         """Names the ledger knows and the identities they are bound to."""
         ...
 
+    def busy_accounts(self) -> frozenset[str]:
+        """Names of the accounts that have unfinished orders."""
+        ...
+
     def trading(self) -> Mapping[str, tuple[TradingState, str]]:
         """Trading state and reason per account name, and of all together under `EVERY_ACCOUNT`."""
         ...

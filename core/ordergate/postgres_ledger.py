@@ -299,6 +299,9 @@ class PostgresLedger:
         rows = self._all("SELECT name, identity FROM account WHERE name <> %s ORDER BY name", (EVERY_ACCOUNT,))
         return {row[0]: row[1] for row in rows}
 
+    def busy_accounts(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self._all("SELECT DISTINCT account FROM orders WHERE NOT final", ()))
+
     def trading(self) -> Mapping[str, tuple[TradingState, str]]:
         rows = self._all(
             """SELECT a.name, a.trading, t.body FROM account AS a

@@ -382,6 +382,9 @@ class SqliteLedger:
         rows = self._all("SELECT name, identity FROM account WHERE name <> ? ORDER BY name", (EVERY_ACCOUNT,))
         return {row[0]: row[1] for row in rows}
 
+    def busy_accounts(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self._all("SELECT DISTINCT account FROM orders WHERE final = 0", ()))
+
     def trading(self) -> Mapping[str, tuple[TradingState, str]]:
         with self._free_connection() as connection:
             rows = self._guarded(

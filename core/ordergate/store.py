@@ -12,7 +12,7 @@ from typing import Final
 
 from ordergate.clock import Clock
 from ordergate.config import Config
-from ordergate.errors import InputError, LedgerError
+from ordergate.errors import InputError, LedgerBusy, LedgerError
 from ordergate.fallback import Fallback
 from ordergate.ledger import SENDING, AccountState, AlreadyRecorded, Ledger, Recorded, open_ledger
 from ordergate.models import History
@@ -21,7 +21,7 @@ from ordergate.settlement import is_doubtful
 
 __all__ = ["Store"]
 
-_REST: Final = 1.0  # seconds in which a ledger that could not be opened is not tried again
+_REST: Final = 1.0  # seconds in which a ledger that just stayed locked is not waited for again
 _LOOK: Final = 0.01  # seconds between looks at an order that another caller is just sending
 
 
@@ -34,7 +34,7 @@ class Store:
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._known: str | None = None
-        self._resting_until = 0.0
+        self._locked_until = 0.0
         self._pasts: dict[str, Past] = {}
         self._past_lock = threading.Lock()
 
@@ -49,16 +49,14 @@ class Store:
             return self._ledger
 
     def _opened(self) -> Ledger:
-        """The ledger, opened. One that cannot be is waited for once, not once by each who asks for it in a row: an exit
-        asks several times, and has no time for that.
-        """
+        """The ledger, opened. One that stayed locked is waited for once, not once by each who asks for it in a row."""
         gate, folder = self._config.gate, self._config.folder
-        if self._clock.monotonic() < self._resting_until:
-            raise LedgerError(f"the ledger {gate.ledger} was out of reach a moment ago; try again")
+        if self._clock.monotonic() < self._locked_until:
+            raise LedgerBusy(f"the ledger {gate.ledger} was locked by another process a moment ago; try again")
         try:
             return open_ledger(gate.ledger, folder, self._clock, same_as=self._known, sender_lease=gate.sender_lease)
-        except LedgerError:
-            self._resting_until = self._clock.monotonic() + _REST
+        except LedgerBusy:
+            self._locked_until = self._clock.monotonic() + _REST
             raise
         except InputError as error:  # a URL this version has no ledger for keeps nobody in
             raise LedgerError(str(error)) from error

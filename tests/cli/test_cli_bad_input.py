@@ -185,7 +185,7 @@ def test_d05_a_ledger_that_is_no_database(program: Any, content: bytes) -> None:
     assert program("doctor").code == 1
 
 
-@pytest.mark.parametrize(("version", "words"), [(0, "older"), (99, "newer")])
+@pytest.mark.parametrize(("version", "words"), [(0, "does not say its schema"), (1, "ordergate ledger migrate"), (99, "newer")])
 def test_a_ledger_of_another_schema(program: Any, version: int, words: str) -> None:
     program("buy", "BTC-USD", "--spend", "25")
     with closing(sqlite3.connect(program.folder / "ordergate.db")) as db:

@@ -26,7 +26,7 @@ SOURCES = sorted(
 )
 
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*")
-PASSED_ON = {"code", "kind", "status", "error.code", "failed.code", "self.code", "stops[0][0]"}
+PASSED_ON = {"code", "kind", "status", "error.code", "failed.code", "self.code", "stops[0][0]", "verdict.code"}
 """Where a code is only handed on: it was found where it began."""
 NO_CODES = {"Answer", "SystemExit", "_end_with"}
 """Calls whose `code` is the exit code of a process."""

@@ -86,6 +86,9 @@ class Disk:
     def accounts(self) -> Mapping[str, str | None]:
         return self._call(self._ledger.accounts)
 
+    def busy_accounts(self) -> frozenset[str]:
+        return self._call(self._ledger.busy_accounts)
+
     def trading(self) -> Mapping[str, tuple[TradingState, str]]:
         return self._call(self._ledger.trading)
 

@@ -185,15 +185,22 @@ def test_d05_a_ledger_that_is_no_database(program: Any, content: bytes) -> None:
     assert program("doctor").code == 1
 
 
-@pytest.mark.parametrize(("version", "words"), [(0, "does not say its schema"), (1, "ordergate ledger migrate"), (99, "newer")])
-def test_a_ledger_of_another_schema(program: Any, version: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "words", "error"),
+    [
+        (0, "does not say its schema", "LEDGER_DAMAGED"),
+        (1, "ordergate ledger migrate", "LEDGER_VERSION"),
+        (99, "newer", "LEDGER_VERSION"),
+    ],
+)
+def test_a_ledger_of_another_schema(program: Any, version: int, words: str, error: str) -> None:
     program("buy", "BTC-USD", "--spend", "25")
     with closing(sqlite3.connect(program.folder / "ordergate.db")) as db:
         db.execute(f"PRAGMA user_version = {version}")
     ran = program.json("buy", "BTC-USD", "--spend", "25")
     assert (ran.code, ran.data["status"]) == (3, "refused")
     assert words in ran.data["message"]
-    assert program.json("log").data["error"] == "LEDGER_VERSION"
+    assert program.json("log").data["error"] == error
     assert program.requests() == 1
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ordergate.bench.case import Case, Effort, Row, Way
 from ordergate.bench.durable import appended, bare_insert
@@ -19,6 +19,8 @@ from ordergate.bench.given import Body, decision_body, gate, ledger_in
 from ordergate.bench.measure import CLOCK, Sample, quantile, rates, timed
 from ordergate.ledger import Ledger
 from ordergate.records import canonical
+from ordergate.sqlite_ledger import SqliteLedger
+from ordergate.turns import Turns
 
 __all__ = ["CASES", "together"]
 
@@ -33,14 +35,28 @@ _PATIENCE: Final = 60.0
 
 @contextmanager
 def _threads(effort: Effort) -> Iterator[Mapping[str, Way]]:
-    with gate(effort.memory) as executor, ledger_in(effort.disk) as ledger, bare_insert(effort.disk) as insert:
+    with (
+        gate(effort.memory) as executor,
+        ledger_in(effort.disk) as ledger,
+        ledger_in(effort.disk, "direct.db") as direct,
+        bare_insert(effort.disk) as insert,
+    ):
         body, names, share = decision_body(executor), map("order-{}".format, count()), effort.share
         text = body.text("order-0")
+        if isinstance(direct, SqliteLedger):
+            # The very same rows without anybody taking turns: what a caller pays for others who might be there.
+            direct._turns = _NoTurns(direct._write_all)  # noqa: SLF001 - no user may do without
         yield {
             "bare": partial(_rate, partial(insert, text), share),
+            "direct": partial(_rate, partial(appended, direct, body, names), share),
             "lone": partial(_rate, partial(appended, ledger, body, names), share),
             "crowd": partial(_crowd, ledger, body, names),
         }
+
+
+class _NoTurns(Turns[Any]):
+    def do(self, item: object) -> None:
+        self._work([item])
 
 
 def _rate(call: Callable[[], object], share: float) -> Sample:
@@ -87,7 +103,7 @@ def together(threads: int, run: Callable[[int], None]) -> float:
 @contextmanager
 def _processes(effort: Effort) -> Iterator[Mapping[str, Way]]:
     processes, seconds = (4, _SECONDS / 4) if effort.small else (_PROCESSES, _SECONDS)
-    with gate(effort.memory) as executor, ledger_in(effort.disk), bare_insert(effort.disk), ExitStack() as stack:
+    with gate(effort.memory) as executor, ExitStack() as stack:
         values = decision_body(executor).named("any", reserves=False)
         (effort.disk / "body.json").write_text(canonical(values), encoding="utf-8")
         crowds = {kind: stack.enter_context(_started(effort.disk, kind, processes)) for kind in ("ledger", "time-out")}
@@ -171,7 +187,7 @@ CASES: Final = (
                 against="bare",
                 figure="rate",
             ),
-            Row(says="A lone caller, beside a direct commit", of="lone", against="bare", limit=1.2),
+            Row(says="A lone caller, beside a direct commit of the same row", of="lone", against="direct", limit=1.2),
         ),
     ),
     Case(

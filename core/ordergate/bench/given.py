@@ -134,9 +134,9 @@ def venue(executor: Executor) -> Venue:
 
 
 @contextmanager
-def ledger_in(folder: Path) -> Iterator[Ledger]:
+def ledger_in(folder: Path, name: str = "ledger.db") -> Iterator[Ledger]:
     """An empty ledger in the folder."""
-    ledger = open_ledger("sqlite:///ledger.db", folder, CLOCK)
+    ledger = open_ledger(f"sqlite:///{name}", folder, CLOCK)
     try:
         yield ledger
     finally:

@@ -1,13 +1,13 @@
 """One process of the race in `ordergate.bench.crowds`: records decisions, says how long each took, in seconds.
 
-Its words: the folder, `ledger` or `time-out`, the account. It says `ready`; to each line with the seconds from one
-decision to the next, and in all, it answers with a line of JSON; it ends when no more lines come.
+Its words: the folder, `ledger` or `time-out` (the same, waiting as sqlite3 does), the account. It says `ready`; to each
+line with the seconds from one decision to the next, and in all, it answers with a line of JSON; it ends when no more
+lines come.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +15,19 @@ from typing import Final
 
 from ordergate.bench.measure import CLOCK
 from ordergate.ledger import open_ledger
+from ordergate.sqlite_ledger import SqliteLedger
 
 __all__: list[str] = []
 
-_TIMEOUT: Final = 10.0  # seconds that sqlite3 goes on trying
+_TIMEOUT: Final = 10_000  # milliseconds that sqlite3 goes on trying
 
 
-def _recorder(folder: Path, account: str) -> Callable[[str], None]:
+def _recorder(folder: Path, kind: str, account: str) -> Callable[[str], None]:
     """Decisions through the gate's ledger: state, then the insert that names it."""
-    ledger, body = open_ledger("sqlite:///ledger.db", folder, CLOCK), json.loads((folder / "body.json").read_text())
+    ledger, body = open_ledger(f"sqlite:///{kind}.db", folder, CLOCK), json.loads((folder / "body.json").read_text())
+    if kind == "time-out" and isinstance(ledger, SqliteLedger):
+        # The very same rows, but SQLite waits for a locked file as it sees fit, and the ledger never hears of it.
+        ledger._connection.execute(f"PRAGMA busy_timeout = {_TIMEOUT}")  # noqa: SLF001 - no user may set this
 
     def record(name: str) -> None:
         body["client_order_id"] = name
@@ -32,20 +36,6 @@ def _recorder(folder: Path, account: str) -> Callable[[str], None]:
             raise RuntimeError("nobody else writes for this account, yet the state was stale")
 
     return record
-
-
-def _inserter(folder: Path) -> Callable[[str], None]:
-    """The same text with sqlite3 alone, which waits for a locked file as it sees fit."""
-    connection = sqlite3.connect(folder / "bare.db", timeout=_TIMEOUT, isolation_level=None)
-    connection.execute("PRAGMA synchronous = FULL")
-    text = (folder / "body.json").read_text()
-
-    def insert(_: str) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT INTO bare (body) VALUES (?)", (text,))
-        connection.execute("COMMIT")
-
-    return insert
 
 
 def _run(one: Callable[[str], None], every: float, seconds: float) -> list[float]:
@@ -65,7 +55,7 @@ def _run(one: Callable[[str], None], every: float, seconds: float) -> list[float
 def main() -> None:
     """See the module."""
     folder, kind, account = sys.argv[1:]
-    one = _recorder(Path(folder), account) if kind == "ledger" else _inserter(Path(folder))
+    one = _recorder(Path(folder), kind, account)
     one(f"first-{CLOCK.new_id()}")
     _say("ready")
     for line in sys.stdin:

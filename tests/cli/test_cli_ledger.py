@@ -164,9 +164,10 @@ def test_h05_audit_tamper_a_journal_that_does_not_hold_is_not_copied(traded: Any
     assert "account main, row 2" in ran.data["message"]
 
 
-@pytest.mark.parametrize("url", ["mysql://here/there", "copy.db", "sqlite://copy.db"])
+@pytest.mark.parametrize("url", ["mysql://here/there", "copy.db", "sqlite://copy.db", "postgresql://me:secret@db/x"])
 def test_a_copy_needs_a_url(traded: Any, url: str) -> None:
-    assert traded.json("ledger", "copy", url).code == 2
+    ran = traded.json("ledger", "copy", url)
+    assert (ran.code, ran.data["field"]) == (2, "url"), "not gate.ledger, which is as it should be"
 
 
 # ----------------------------------------------------------------------------------------------------- backing up
@@ -229,7 +230,7 @@ def test_heads_kept_outside_show_a_backup_that_is_older(traded: Any) -> None:
     assert (ran.code, "it is missing" in ran.data["break"]) == (1, True)
 
 
-@pytest.mark.parametrize("name", ["nothing.db", "sqlite:////nowhere/nothing.db", "mysql://here/there"])
+@pytest.mark.parametrize("name", ["nothing.db", "sqlite:////nowhere/nothing.db", "mysql://here/there", "."])
 def test_what_is_not_there_is_not_verified(traded: Any, name: str) -> None:
     ran = traded.json("ledger", "verify", name)
     assert (ran.code, ran.data["field"]) == (2, "ledger")

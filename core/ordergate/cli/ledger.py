@@ -34,7 +34,7 @@ def ledger() -> None:
     "--backup",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Where the ledger is copied to first; beside it, with its schema in the name, when left out.",
+    help="Where the ledger is copied to first; beside it, as FILE.before-migration, when left out.",
 )
 @shared
 @click.pass_obj
@@ -75,14 +75,12 @@ def copy(face: Face, url: str) -> int:
 
     Nothing may trade meanwhile: a ledger that moves while it is copied is not copied.
     """
-    from ordergate.clock import SystemClock
     from ordergate.config import read_config
-    from ordergate.ledger import open_ledger
 
-    config, clock = read_config(face.config_path), SystemClock()
+    config = read_config(face.config_path)
     with (
         closing(_source(config.gate.ledger, config.folder)) as source,
-        closing(open_ledger(url, config.folder, clock)) as target,
+        closing(_target(url, config.folder)) as target,
         face.progress("Opening both ledgers") as at,
     ):
         rows, accounts = _copy(source, target, at)
@@ -193,6 +191,16 @@ def _source(url: str, folder: Path) -> Ledger:
     if path is not None and not path.is_file():
         raise LedgerError(f"there is no ledger {path} yet (gate.ledger)")
     return open_ledger(url, folder, SystemClock())
+
+
+def _target(url: str, folder: Path) -> Ledger:
+    """The ledger that the command's URL names, made where there is none."""
+    from ordergate.cli.named_ledger import url_given_as
+    from ordergate.clock import SystemClock
+    from ordergate.ledger import open_ledger
+
+    with url_given_as("url"):
+        return open_ledger(url, folder, SystemClock())
 
 
 def _file_of(url: str, folder: Path) -> Path | None:

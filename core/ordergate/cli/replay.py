@@ -66,6 +66,8 @@ def replay(
         since=float("-inf") if since is None else _moment("since", since),
         until=float("inf") if until is None else _moment("until", until),
     )
+    if chosen.until <= chosen.since:
+        raise InputError("until", until, "it is not after --since; give a later moment")
     if plot is not None:
         check_drawable(plot)
     clock = SystemClock()

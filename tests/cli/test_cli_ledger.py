@@ -14,6 +14,7 @@ import pytest
 
 from ordergate.clock import SystemClock
 from ordergate.ledger import open_ledger
+from ordergate.postgres_ledger import PostgresLedger
 from ordergate.sqlite_ledger import SqliteLedger
 
 
@@ -196,6 +197,26 @@ def test_a_backup_of_a_ledger_that_does_not_hold_says_so(traded: Any) -> None:
     change(traded, "UPDATE journal SET body = replace(body, 'small', 'large') WHERE seq = 2")
     ran = traded.json("ledger", "backup", str(traded.folder / "backup.db"))
     assert (ran.code, "does not hold: account main, row 2" in ran.data["message"]) == (1, True)
+
+
+def test_a_backup_that_fails_on_the_way_leaves_no_empty_ledger_behind(
+    traded: Any, postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.new_place()
+    assert traded("ledger", "copy", url).code == 0
+    traded.rewrite("sqlite:///ordergate.db", url)
+    contents = PostgresLedger.contents
+
+    def moving(self: PostgresLedger) -> Any:
+        monkeypatch.undo()
+        self.append("main", "note", {}, at=1_800_000_000.0)
+        return contents(self)
+
+    monkeypatch.setattr(PostgresLedger, "contents", moving)
+    ran = traded.json("ledger", "backup", str(traded.folder / "backup.db"))
+    assert (ran.code, "moved while it was copied" in ran.data["message"]) == (1, True)
+    assert list(traded.folder.glob("backup.db*")) == []
+    assert traded("ledger", "backup", str(traded.folder / "backup.db")).code == 0, "once nothing moves"
 
 
 def test_there_is_no_backup_and_no_copy_of_nothing(program: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -107,9 +107,11 @@ def backup(face: Face, file: Path) -> int:
             back_up(path, file)
         elif file.exists():
             raise LedgerError(f"{file} exists already and is not written over; move it away or name another")
-        with closing(SqliteLedger(file.absolute(), SystemClock())) as target:
+        with ExitStack() as undo, closing(SqliteLedger(file.absolute(), SystemClock())) as target:
             if path is None:
+                undo.callback(_remove, file)  # an empty ledger left behind would pass for a backup
                 _copy(source, target, at)
+                undo.pop_all()
             at("Verifying the backup")
             flaw = target.verify()
             rows, accounts = _size(target)
@@ -166,6 +168,11 @@ def _copy(source: Ledger, target: Ledger, at: Callable[[str], None]) -> tuple[in
     if flaw is not None:
         raise LedgerDamaged(f"the copy does not hold: {flaw}; do not use it")
     return rows, accounts
+
+
+def _remove(file: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
 
 
 def _watched(found: Iterable[T], total: int, at: Callable[[str], None]) -> Iterator[T]:

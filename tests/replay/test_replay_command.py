@@ -25,6 +25,10 @@ THEIRS = """
     min_position = 40
     min_allocation = 0.05
 
+    [rules.position_cap]
+    owner = "risk desk"
+    reason = "one at a time"
+
     [accounts.main]
     broker = "paper"
 """
@@ -81,6 +85,7 @@ def test_everything_for_people(folder: Path, command: Command) -> None:
         "3 decisions on buys, judged again under theirs.toml.",
         "approved then, refused now       1      70.00      70.00             0.62",
         "buy ETH-USD for 70.00 USD  refused  position_cap: It would open position number 2, over the cap of 1",
+        "(owner: risk desk; one at a time)",
         "Consequences are not played through",
     ):
         assert words in told.out

@@ -11,7 +11,7 @@ from ordergate.decision import Decision, FactsSummary
 from ordergate.models import Figure, OrderStatus, Verdict
 from ordergate.order import Order
 
-__all__ = ["asked", "decision_page", "reason_line", "status_cell", "verdict_table"]
+__all__ = ["asked", "decision_page", "reason_line", "reason_text", "status_cell", "verdict_table"]
 
 _TONES: dict[OrderStatus, Tone] = {
     OrderStatus.APPROVED: "good",
@@ -71,9 +71,14 @@ def verdict_table(verdicts: tuple[Verdict, ...]) -> Table:
 
 
 def reason_line(verdict: Verdict) -> Line:
+    """Why a rule refuses, on a line of its own."""
+    return Line(f"- {reason_text(verdict)}", "strong")
+
+
+def reason_text(verdict: Verdict) -> str:
     """Why a rule refuses; who answers for its limit, and why it is what it is, where the config says so."""
     said = "; ".join(filter(None, (verdict.owner and f"owner: {verdict.owner}", verdict.reason)))
-    return Line(f"- {verdict.rule}: {verdict.message}{f' ({said})' if said else ''}", "strong")
+    return f"{verdict.rule}: {verdict.message}{f' ({said})' if said else ''}"
 
 
 def status_cell(status: OrderStatus) -> Cell:

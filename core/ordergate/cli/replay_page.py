@@ -12,7 +12,7 @@ from attrs import asdict
 
 from ordergate.amounts import money
 from ordergate.charts import Bars, Chart, Series
-from ordergate.cli.decision_page import asked
+from ordergate.cli.decision_page import asked, reason_text
 from ordergate.cli.numbers import usd
 from ordergate.cli.page import Block, Cell, Line, Page, Table, Toned
 from ordergate.clock import iso
@@ -182,7 +182,7 @@ def _changes(report: Report) -> Iterator[Block]:
 
 
 def _why(change: Change) -> str:
-    return " ".join(f"{one.rule}: {one.message}" for one in (change.then if change.approved_now else change.now))
+    return " ".join(map(reason_text, change.then if change.approved_now else change.now))
 
 
 def _skipped(report: Report) -> Iterator[Block]:

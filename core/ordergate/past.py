@@ -28,7 +28,7 @@ __all__ = ["Past"]
 
 _KEPT: Final = 31 * 86_400.0  # seconds for which an order is looked back on after the last word of it
 _DAYS: Final = 366  # days for which the highest equity is looked back on
-_SWEEP: Final = 256  # orders between two sweeps of those that nobody looks back on any more
+_SWEEP: Final = 256  # orders at least between two sweeps of those that nobody looks back on any more
 _SMALLEST: Final = Decimal("1e-18")  # what divisions are rounded to: an average has no end of digits, a journal has one
 
 
@@ -96,17 +96,17 @@ class Past:
         self._reserved: dict[str, Reservation] = {}
         self._books: dict[str, _Book] = {}
         self._peaks: dict[str, Decimal] = {}
-        self._sent, self._earliest = 0, float("inf")
+        self._sent, self._sweep_at, self._earliest = 0, _SWEEP, float("inf")
         self._window: _Window | None = None
         self._costs: Mapping[str, Basis] | None = None
         self._tops: tuple[str, Mapping[str, Decimal]] | None = None
 
-    def take(self, entry: Entry) -> None:
-        """Fold in the next row."""
+    def take(self, entry: Entry, body: Mapping[str, Any] | None = None) -> None:
+        """Fold in the next row; `body` is its content where the caller has read it already."""
         self.seq = entry.seq
         if entry.kind not in ("decision", "receipt", "settled"):
             return
-        body = json.loads(entry.body)
+        body = json.loads(entry.body) if body is None else body
         with exact():
             if entry.kind == "decision":
                 self._decided(body, entry.at)
@@ -136,7 +136,7 @@ class Past:
 
     # ----------------------------------------------------------------------------------------------------------- rows
 
-    def _decided(self, body: dict[str, Any], at: float) -> None:
+    def _decided(self, body: Mapping[str, Any], at: float) -> None:
         self._peak(body, at)
         sent, bought, reserved = body["venue_order"], body["purchase"], body["reservation"]
         if sent is None:
@@ -163,7 +163,7 @@ class Past:
         self._keep(order, new=True)
         self._sweep(at)
 
-    def _heard(self, body: dict[str, Any], at: float) -> None:
+    def _heard(self, body: Mapping[str, Any], at: float) -> None:
         name, status, receipt = body["client_order_id"], OrderStatus(body["status"]), body["receipt"]
         order = self._orders.get(name)
         if order is None or order.status.is_final:  # what comes after the last word changes nothing, in the ledger too
@@ -240,7 +240,7 @@ class Past:
 
     # ------------------------------------------------------------------------------------------------------- the rest
 
-    def _peak(self, body: dict[str, Any], at: float) -> None:
+    def _peak(self, body: Mapping[str, Any], at: float) -> None:
         equity = (body["summary"] or {}).get("equity")
         doubtful = any(one["rule"] == "gate.facts" and not one["approved"] for one in body["verdicts"])
         if equity is None or doubtful:  # a price that cannot be trusted makes no peak
@@ -256,10 +256,11 @@ class Past:
         Counted from the earliest of the latest orders: one clock that ran ahead for a moment forgets nothing.
         """
         self._sent, self._earliest = self._sent + 1, min(self._earliest, at)
-        if self._sent % _SWEEP == 0:
+        if self._sent >= self._sweep_at:
             since = self._earliest - _KEPT
             self._orders = {name: order for name, order in self._orders.items() if _last_word(order) > since}
             self._window, self._earliest = None, float("inf")
+            self._sweep_at = self._sent + max(_SWEEP, len(self._orders))  # a sweep looks at each of them
 
 
 def _sent_at(order: PastOrder) -> float:

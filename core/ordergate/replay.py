@@ -104,17 +104,17 @@ def with_its_past(entries: Iterable[Entry], fold_anew: Callable[[int], Past], ah
     only true until the next is asked for. For a decision that is further behind, `fold_anew` gives the past.
     """
     past = Past()
-    waiting: deque[Entry] = deque()
+    waiting: deque[tuple[Entry, Mapping[str, Any] | None]] = deque()
     due: dict[int, list[tuple[Entry, Mapping[str, Any]]]] = {}
 
     def fold_one() -> Iterator[Placed]:
         yield from ((entry, body, past) for entry, body in due.pop(past.seq, ()))
-        past.take(waiting.popleft())
+        past.take(*waiting.popleft())
 
     for entry in entries:
-        waiting.append(entry)
-        if entry.kind == "decision":
-            body = json.loads(entry.body)
+        body = json.loads(entry.body) if entry.kind == "decision" else None
+        waiting.append((entry, body))
+        if body is not None:
             seq = (body.get("judged_on") or {}).get("seq")
             if seq is None:
                 yield entry, body, None

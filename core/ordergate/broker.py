@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from ordergate.calls import Failed, attempt, within
+from ordergate.calls import Failed, NoThread, attempt, within
 from ordergate.clock import Clock
 from ordergate.errors import BrokerError, InputError, NotSent, Problem, RateLimited
 from ordergate.models import (
@@ -249,7 +249,7 @@ class Broker:
             receipt = within(seconds, self.plugin.hooks[hook].call, values)
         except Failed as failed:
             self._leave_alone(failed)
-            if isinstance(failed.cause, NotSent):
+            if isinstance(failed, NoThread) or isinstance(failed.cause, NotSent):
                 raise NothingSent(failed.cause) from failed
             raise
         flaw = _flaw_of_receipt(receipt)

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from ordergate.amounts import exact
 
-__all__ = ["Failed", "Overran", "attempt", "within"]
+__all__ = ["Failed", "NoThread", "Overran", "attempt", "within"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,10 @@ class Failed(Exception):
     def __init__(self, cause: BaseException) -> None:
         self.cause = cause
         super().__init__(f"{type(cause).__name__}: {_text(cause)}")
+
+
+class NoThread(Failed):
+    """There was no thread to call foreign code in: certainly nothing was called."""
 
 
 class Overran(Failed):
@@ -52,7 +56,10 @@ def within(seconds: float, function: Callable[..., T], *arguments: Any) -> T:
     try:
         worker = _idle.pop()
     except IndexError:
-        worker = _Worker()
+        try:
+            worker = _Worker()
+        except RuntimeError as cause:  # the machine, or an interpreter that is ending, gives no more threads
+            raise NoThread(cause) from cause
     call = _Call(function, arguments)
     in_time = False
     try:

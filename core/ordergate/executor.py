@@ -290,6 +290,14 @@ class Executor:
                 desk.forget(broker.account)
                 snapshot = None  # this process was stopped while it judged: what it approved is no longer known
                 continue
+            if judgement.approved and judgement.gone:
+                # A place that these facts show to be free is given up for everybody before it is given to this order:
+                # on older facts of another process both would count as taken already.
+                body = {"gone": judgement.gone, "facts_begun": inputs.facts.begun}
+                given_up = desk.ledger().append(broker.account, "settled", body, at=self.clock.now(), judged_on=state)
+                if given_up is not None:  # the facts are true for the settlement that follows, too
+                    snapshot = evolve(snapshot, settlement=state.settlement + 1)
+                continue
             decision = self._record(order, broker, inputs, judgement, state, snapshot)
             if decision is not None:
                 return decision, judgement, inputs

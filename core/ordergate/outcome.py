@@ -123,7 +123,7 @@ def sent(decision: Decision, outcome: Outcome) -> Decision:
         message=outcome.message,
         error=error,
         advice=advice,
-        warnings=(*decision.warnings, *outcome.warnings),
+        warnings=tuple(dict.fromkeys((*decision.warnings, *outcome.warnings))),  # the same of intent and receipt is one
     )
 
 

@@ -51,7 +51,7 @@ _AGAIN: Final = (0.02, 0.1)  # and between attempts to reach it after an answer 
 _SLOW: Final = (
     1.0  # seconds of one try: then it was silence and not a refusal; and of all tries after an answer was lost
 )
-_REST: Final = 3.0  # seconds for which a server that kept silent is not asked: an exit asks more than once
+_REST: Final = 8.0  # seconds for which a silent server is not asked: an exit asks more than once, and venues between
 _MOST_KEPT: Final = 10_000  # names of texts that this process knows to be stored
 
 # The transaction was undone whole, and the server says that it may be repeated.
@@ -150,7 +150,7 @@ class PostgresLedger:
         self.place = self._connections.place
         opened = False
         try:
-            self.mark = self._prepare()
+            self.mark = self._prepare(to_inspect=to_inspect)
             if same_as not in (None, self.mark):
                 raise LedgerDamaged(f"{self.place} was replaced while it was in use; start again")
             if self._memory.mark != self.mark:
@@ -346,11 +346,13 @@ class PostgresLedger:
 
     # ------------------------------------------------------------------------------------------------------ opening
 
-    def _prepare(self) -> str:
-        """The ledger's mark; it is created where there is none, unless it was there before."""
+    def _prepare(self, *, to_inspect: bool) -> str:
+        """The ledger's mark; it is created where there is none, unless it was there before or is only to be read."""
         if self._all("SELECT to_regclass('ledger')", ())[0][0] is None:
             if self.mark:
                 raise LedgerDamaged(f"{self.place} is gone from its database; put it back, or start again")
+            if to_inspect:
+                raise LedgerError(f"{self.place} is not there: the database has no such tables; name one that has")
             self._create()
         rows = self._all("SELECT id, schema FROM ledger", ())
         if len(rows) != 1:

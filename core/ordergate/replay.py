@@ -326,7 +326,7 @@ class _Replay:
         now = to_plain(judgement.verdicts)
         approved = body["status"] == "approved"
         self._tally(entry, body, approved, judgement.approved)
-        if now != body["verdicts"]:
+        if now != body["verdicts"] or approved != judgement.approved or not _as_sized(body, judgement):
             differ = [one for one in body["verdicts"] if one not in now]
             verdicts = tuple(verdict for verdict in judgement.verdicts if to_plain(verdict) not in body["verdicts"])
             self._list(entry, body, judgement, tuple(from_plain(one, Verdict) for one in differ), verdicts, None)
@@ -404,6 +404,16 @@ class _Replay:
         )
         insort(changes, change, key=lambda one: one.place)
         del changes[self._listed :]
+
+
+def _as_sized(body: Mapping[str, Any], judgement: Judgement) -> bool:
+    """Whether what was to be sent, and reserved, is what this judgement comes to."""
+    sent, reserved, sized = body["venue_order"], body["reservation"], judgement.sized
+    if sent is None or sized is None:
+        return sent is None and reserved is None
+    terms = (to_plain(sized.spend), to_plain(sized.amount), to_plain(sized.limit))
+    claimed = (to_plain(sized.needs), to_plain(sized.purchase.size))
+    return (sent["spend"], sent["amount"], sent["limit"]) == terms and (reserved["needs"], reserved["size"]) == claimed
 
 
 def _hangs(rule: str, case: _Case) -> PluginError:

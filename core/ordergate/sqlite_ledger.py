@@ -190,12 +190,16 @@ class SqliteLedger:
 
     def _write_all(self, rows: Sequence[_Row]) -> None:
         """Write them in one commit and leave with each what became of it."""
+        failed: OrdergateError | None = _CUT_OFF  # unless the commit is seen to end, one way or the other
         try:
             with self._lock:
                 self._guarded(lambda: self._write(rows))
+            failed = None
         except LedgerError as error:
-            for row in rows:
-                row.error = error
+            failed = error
+        finally:  # also when Ctrl-C ends the thread that writes for the others
+            for row in rows if failed is not None else ():
+                row.error = failed
 
     def _write(self, rows: Sequence[_Row]) -> None:
         """One commit: a lone row is one statement, and that is its transaction."""

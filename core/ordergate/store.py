@@ -95,12 +95,13 @@ class Store:
         """
         ledger = self.ledger()
         with self._past_lock:
-            past = self._pasts.setdefault(account, Past())
+            past = self._pasts.pop(account, None) or Past()  # what is folded in part is not kept
             if past.seq < state.seq:
                 for entry in ledger.entries(account, after=past.seq):
                     if entry.seq > state.seq:
                         break
                     past.take(entry)
+            self._pasts[account] = past
             return past.history(self._clock.now()) if past.seq <= state.seq else None
 
     # --------------------------------------------------------------------------------------------------------- writing

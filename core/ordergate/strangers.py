@@ -7,6 +7,8 @@ account, before its first buy: a ledger that was lost, or restored from a backup
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -33,6 +35,8 @@ class Strangers:
         self._store, self._alarms, self._gate, self._clock = store, alarms, gate, clock
         self._left_behind: dict[str, set[str]] = {}
         self._counted: dict[str, tuple[Facts, int]] = {}
+        self._looked_back: set[str] = set()
+        self._looking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def stops(self, broker: Broker, facts: Facts) -> list[Stop]:
         """Alarms for open orders the gate never sent, each once, and the stop that the config may ask for."""
@@ -50,15 +54,18 @@ class Strangers:
 
     def look_back_once(self, broker: Broker) -> None:
         """Look back, unless this process already has."""
-        if self._alarms.first(("looked back", broker.account)):
-            self.look_back(broker)
+        with self._looking[broker.account]:  # nobody goes on before the first has seen what is there
+            if broker.account not in self._looked_back and self.look_back(broker):
+                self._looked_back.add(broker.account)
 
-    def look_back(self, broker: Broker) -> None:
-        """Alarms for the orders of the last day, finished ones too, since the account was bound to this ledger."""
+    def look_back(self, broker: Broker) -> bool:
+        """Alarms for the orders of the last day, finished ones too, since the account was bound to this ledger. False
+        when that could not be seen.
+        """
         ledger, account = self._store.ledger(), broker.account
         bound = next((entry.at for entry in ledger.entries(account) if entry.kind == "bound"), None)
         if bound is None:
-            return
+            return False
         day = self._clock.now() - _DAY
         try:
             receipts = broker.list_orders(day) or ()
@@ -67,10 +74,10 @@ class Strangers:
                 receipts = broker.list_orders(bound) or ()
         except BrokerError:
             # What is still open was looked at with the facts; for the rest the next buy asks again.
-            self._alarms.again(("looked back", account))
-            return
+            return False
         seen = {str(one.order_id): (one.client_order_id, f"{one.side} {one.symbol}") for one in receipts}
         self._report(account, seen)
+        return True
 
     def left_behind(self, account: str) -> bool:
         """Whether the venue has orders that the ledger knows nothing of; `left_behind_as` tells of one."""

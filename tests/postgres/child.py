@@ -41,7 +41,7 @@ def notes(url: str) -> None:
     ledger = PostgresLedger(url, clock)
     for line in sys.stdin:
         *rested, key = line.split()
-        clock.rested += 4.0 * len(rested)
+        clock.rested += 9.0 * len(rested)
         try:
             say(ledger.append("main", "note", {}, at=0.0, key=key))
         except LedgerError as error:

@@ -27,7 +27,7 @@ Gate = Callable[..., Executor]
 Crowd = Callable[[int, Callable[[int], Any]], list[Any]]
 
 AT = 1_800_000_000.0
-REST = 4.0  # seconds after which a server that kept silent is asked again
+REST = 9.0  # seconds after which a server that kept silent is asked again
 CHILD = Path(__file__).parent / "child.py"
 
 

@@ -227,3 +227,11 @@ def test_a_closed_ledger_says_so(opened: Opened, place: str) -> None:
     ledger.close()
     with pytest.raises(LedgerError, match="it was closed"):
         ledger.state("main")
+
+
+def test_who_only_looks_makes_no_ledger(postgres: PostgresServer) -> None:
+    url = postgres.new_place()
+    with pytest.raises(LedgerError, match="is not there"):
+        open_ledger(url, Path(), SystemClock(), to_inspect=True)
+    with pytest.raises(LedgerError, match="is not there"):
+        open_ledger(url, Path(), SystemClock(), to_inspect=True)

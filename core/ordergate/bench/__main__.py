@@ -64,6 +64,8 @@ def main(
         cases = _chosen(names)
         if plots is not None:
             check_drawable(plots / "bench-1.svg", "plots")
+        _check_folder(file, "json")
+        _check_folder(page, "page")
         if listed:
             for case in cases:
                 click.echo(f"{case.name:<14} {case.says}")
@@ -79,12 +81,18 @@ def main(
         raise click.UsageError(str(error)) from error
 
 
+def _check_folder(file: Path | None, field: str) -> None:
+    """Before minutes of measuring, not after them."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise InputError(field, str(file), "its folder does not exist; make it first")
+
+
 def _chosen(names: tuple[str, ...]) -> tuple[Case, ...]:
     known = {case.name: case for case in CASES}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError("case", unknown[0], f"use {', '.join(known)}")
-    return tuple(known[name] for name in names) or CASES
+    return tuple(known[name] for name in dict.fromkeys(names)) or CASES
 
 
 def _measured(cases: tuple[Case, ...], rounds: int, folder: Path | None, *, quick: bool, full: bool) -> Report:

@@ -6,12 +6,14 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import click
 
 from ordergate.clock import SystemClock
+from ordergate.errors import ConfigError, InputError
+from ordergate.ledger import open_ledger
 from ordergate.testing.storm.director import Result, run_storm
 from ordergate.testing.storm.plan import Plan
 
@@ -43,8 +45,17 @@ def main(*, folder: Path | None, as_json: bool, noisy: bool, accounts: int, **to
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ordergate-storm-")))
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise click.UsageError(f"folder: '{folder}' is not usable: it is not empty; name a folder that is")
         begun = clock.monotonic()
-        result = run_storm(plan, folder)
+        try:
+            with closing(open_ledger(plan.ledger, folder, clock)) as ledger:
+                used = any(seq for seq, _ in ledger.heads().values())
+            if used:
+                raise click.UsageError("ledger: it has rows already; name an empty one")
+            result = run_storm(plan, folder)
+        except (ConfigError, InputError) as error:  # an amount of cash, a ledger's URL
+            raise click.UsageError(str(error)) from error
         seconds = clock.monotonic() - begun
     _tell(result, seconds, as_json=as_json)
     sys.exit(1 if result.violations else 0)

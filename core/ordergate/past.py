@@ -106,14 +106,14 @@ class Past:
         self.seq = entry.seq
         if entry.kind not in ("decision", "receipt", "settled"):
             return
-        body = json.loads(entry.body) if body is None else body
+        told: Mapping[str, Any] = json.loads(entry.body) if body is None else body
         with exact():
             if entry.kind == "decision":
-                self._decided(body, entry.at)
+                self._decided(told, entry.at)
             elif entry.kind == "receipt":
-                self._heard(body, entry.at)
+                self._heard(told, entry.at)
             else:
-                for name in body["gone"]:
+                for name in told["gone"]:
                     self._reserved.pop(name, None)
 
     def reservations(self) -> tuple[Reservation, ...]:

@@ -45,7 +45,8 @@ def _threads(effort: Effort) -> Iterator[Mapping[str, Way]]:
         text = body.text("order-0")
         if isinstance(direct, SqliteLedger):
             # The very same rows without anybody taking turns: what a caller pays for others who might be there.
-            direct._turns = _NoTurns(direct._write_all)  # noqa: SLF001 - no user may do without
+            # No user may do without, so there is no other way in.
+            direct._turns = _NoTurns(direct._write_all)  # noqa: SLF001 - as above  # pyright: ignore[reportPrivateUsage]
         yield {
             "bare": partial(_rate, partial(insert, text), share),
             "direct": partial(_rate, partial(appended, direct, body, names), share),

@@ -26,8 +26,8 @@ def _recorder(folder: Path, kind: str, account: str) -> Callable[[str], None]:
     """Decisions through the gate's ledger: state, then the insert that names it."""
     ledger, body = open_ledger(f"sqlite:///{kind}.db", folder, CLOCK), json.loads((folder / "body.json").read_text())
     if kind == "time-out" and isinstance(ledger, SqliteLedger):
-        # The very same rows, but SQLite waits for a locked file as it sees fit, and the ledger never hears of it. No user
-        # may set this, so there is no other way in.
+        # The very same rows, but SQLite waits for a locked file as it sees fit, and the ledger never hears of it. No
+        # user may set this, so there is no other way in.
         connection = ledger._connection  # noqa: SLF001 - as above  # pyright: ignore[reportPrivateUsage]
         connection.execute(f"PRAGMA busy_timeout = {_TIMEOUT}")
 

@@ -203,6 +203,7 @@ CASES: Final = (
                 against="time-out, paced",
                 figure="p99",
                 limit=0.25,
+                bound="1,600 flushes a second are near what the disk takes, and then the tail is that of the queue.",
             ),
             Row(says="The longest wait of any, paced", of="ledger, paced", figure="longest", limit=150, unit="ms"),
             Row(

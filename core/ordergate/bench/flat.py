@@ -241,7 +241,13 @@ CASES: Final = (
         says="A decision with 10,000 open reservations beside one with none; their orders rest at the venue.",
         ways=_reservations,
         rows=(
-            Row(says="Judging", of="judge, many", against="judge, none", limit=1.1),
+            Row(
+                says="Judging",
+                of="judge, many",
+                against="judge, none",
+                limit=1.1,
+                bound="the reservations are compared with those of the last decision, object by object.",
+            ),
             Row(
                 says="State read, and one more reserved",
                 of="reserve, many",
@@ -249,7 +255,13 @@ CASES: Final = (
                 limit=1.1,
                 bound="the remembered state is a tuple of reservations, which is copied when one is added.",
             ),
-            Row(says="A whole check", of="check, many", against="check, none", limit=1.1),
+            Row(
+                says="A whole check",
+                of="check, many",
+                against="check, none",
+                limit=1.1,
+                bound="as above, for the open orders too.",
+            ),
         ),
     ),
     Case(

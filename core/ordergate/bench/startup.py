@@ -103,6 +103,7 @@ CASES: Final = (
                 of="check",
                 against="same",
                 limit=1.3,
+                bound="at each start attrs writes the code of our own classes, and cattrs what reads the config.",
             ),
             Row(
                 says="`import ordergate`, beside importing pluggy, attrs, decimal and sqlite3",

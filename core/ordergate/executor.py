@@ -293,9 +293,9 @@ class Executor:
             if judgement.approved and judgement.gone:
                 # A place that these facts show to be free is given up for everybody before it is given to this order:
                 # on older facts of another process both would count as taken already.
-                body = {"gone": judgement.gone, "facts_begun": inputs.facts.begun}
-                given_up = desk.ledger().append(broker.account, "settled", body, at=self.clock.now(), judged_on=state)
-                if given_up is not None:  # the facts are true for the settlement that follows, too
+                body = _given_up(judgement, inputs)
+                row = desk.ledger().append(broker.account, "settled", body, at=self.clock.now(), judged_on=state)
+                if row is not None:  # the facts are true for the settlement that follows, too
                     snapshot = evolve(snapshot, settlement=state.settlement + 1)
                 continue
             decision = self._record(order, broker, inputs, judgement, state, snapshot)
@@ -426,9 +426,8 @@ class Executor:
         """What the facts have outlived need not be read again. If this fails, the next decision does it."""
         if not judgement.gone:
             return
-        body = {"gone": judgement.gone, "facts_begun": inputs.facts.begun}
         try:
-            self.desk.ledger().append(account, "settled", body, at=self.clock.now())
+            self.desk.ledger().append(account, "settled", _given_up(judgement, inputs), at=self.clock.now())
         except LedgerError:
             self.desk.store.drop()
 
@@ -459,6 +458,11 @@ class Executor:
                 alarms.freeze(account, "rule_overran", f"rule {name} did not answer in time")
         if judgement.meddled and not closed:
             alarms.freeze(account, "rule_meddled", "a rule changed what it was given to judge")
+
+
+def _given_up(judgement: Judgement, inputs: Inputs) -> dict[str, object]:
+    """The journal row that gives up the reservations which these facts have outlived."""
+    return {"gone": judgement.gone, "facts_begun": inputs.facts.begun}
 
 
 class _Turn:

@@ -36,10 +36,6 @@ class Alarms:
         self._told.add(what)
         return new
 
-    def again(self, what: Hashable) -> None:
-        """Let the next who asks be the first."""
-        self._told.discard(what)
-
     def raise_one(self, account: str, code: str, message: str, *, key: str | None = None) -> None:
         """Record the alarm, once per key, and tell the observers."""
         change = StateChange(kind="alarm", account=account, code=code, message=message, at=self._clock.now())

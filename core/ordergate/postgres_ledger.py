@@ -13,7 +13,6 @@ import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from decimal import Decimal
 from functools import partial
 from importlib.resources import files
 from typing import Final, NoReturn, TypeVar
@@ -32,10 +31,10 @@ from ordergate.ledger import (
     AlreadyRecorded,
     Content,
     Recorded,
-    Reservation,
     Unfinished,
 )
 from ordergate.models import TradingState
+from ordergate.next_state import reservation_of
 from ordergate.postgres_connections import ANSWER, PATIENCE, Connections, Lost, Row, Unreachable, one_line
 from ordergate.records import canonical, digest
 
@@ -261,7 +260,7 @@ class PostgresLedger:
             settlement=settlement,
             trading=TradingState.EXITS_ONLY if halted else TradingState.ACTIVE,
             trading_by=halted[0] if halted else "",
-            reservations=tuple(_reservation(*row[12:15]) for row in own if row[11]),
+            reservations=tuple(reservation_of(json.loads(row[12]), *row[13:15]) for row in own if row[11]),
             unfinished=tuple(_unfinished(*row[13:]) for row in own if row[15] is False),
             seq=seq,
             sender=f"{holder} until {iso(until)} by the database's clock" if other else "",
@@ -563,12 +562,6 @@ def _why(account: str, trading: str | None) -> str:
     body = json.loads(trading) if trading else {}
     scope = "all accounts" if account == EVERY_ACCOUNT else f"account {account}"
     return f"{scope}: {body.get('reason', 'no reason was recorded')} ({body.get('by', 'unknown')})"
-
-
-def _reservation(body: str, status: str, receipt_at: float | None) -> Reservation:
-    values = json.loads(body)
-    values |= {name: Decimal(values[name]) for name in ("needs", "size")}
-    return Reservation(**values | {"status": status, "receipt_at": receipt_at})
 
 
 def _unfinished(
